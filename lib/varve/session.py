@@ -1,0 +1,185 @@
+"""The one place that builds a Spark session.
+
+A local session starts its own JVM here, so a process that never asks for a session never pays for one. Under
+`spark-submit` (a cluster) the JVM exists already, and `submit_arguments` is what it was given on its command line.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Protocol
+
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+PROJECT = Path(__file__).resolve().parents[2]
+LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
+ARCHIVE = "classes.jsa"
+GIB = 1024**3
+NOISE = ("WARNING: Using incubator modules",)
+
+
+class SparkSettings(Protocol):
+    """What the configuration says about Spark (conf/local.yml, conf/cluster.yml)."""
+
+    @property
+    def master(self) -> str: ...
+    @property
+    def driver_memory(self) -> str: ...
+    @property
+    def conf(self) -> Mapping[str, str]: ...
+
+
+class Settings(Protocol):
+    @property
+    def spark(self) -> SparkSettings: ...
+
+
+def build(settings: Settings, *, app: str) -> SparkSession:
+    """Return the process's session, made on the first call with the project's settings under those of `settings`.
+
+    What `settings.spark.conf` says wins over what stands here.
+    """
+    if (active := SparkSession.getActiveSession()) is not None:
+        return active
+    # Made afresh each time and outside the working directory: Spark wants a warehouse, we never put a table there.
+    warehouse = tempfile.mkdtemp(prefix="varve-warehouse-")
+    atexit.register(shutil.rmtree, warehouse, ignore_errors=True)
+    options = {
+        **launch_options(settings.spark),
+        **runtime_options(settings.spark),
+        "spark.sql.warehouse.dir": warehouse,
+    }
+    conf = SparkConf().setAppName(app).setMaster(settings.spark.master).setAll(list(options.items()))
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        os.environ.setdefault("SPARK_LAUNCHER_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+        sink = _filtered(sys.__stderr__)
+        gateway = launch_gateway(conf, {"stderr": sink})  # type: ignore[no-untyped-call]
+        os.close(sink)  # the JVM holds the other copy: the thread ends when it does
+        SparkContext(conf=conf, gateway=gateway)
+    return SparkSession.builder.config(conf=conf).getOrCreate()
+
+
+def submit_arguments(spark: SparkSettings) -> list[str]:
+    """The arguments `spark-submit` needs, for what must be known before the JVM starts."""
+    pairs = {**launch_options(spark), **spark.conf}
+    return ["--master", spark.master, *(word for key, value in pairs.items() for word in ("--conf", f"{key}={value}"))]
+
+
+def launch_options(spark: SparkSettings) -> dict[str, str]:
+    """Settings that a JVM takes only when it starts: memory, class path, flags."""
+    jars = delta_jars()
+    # Throughput counts and two cores are few: the parallel collector beats G1 there. UTC, because a JVM in local time
+    # reads old partition values and casts dates differently from the session.
+    flags = ["-XX:+UseParallelGC", "-Duser.timezone=UTC", f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}"]
+    archive = jars[0].with_name(ARCHIVE) if jars else None
+    if archive is not None and archive.exists():
+        # Classes parsed and verified beforehand; an archive that does not fit this JVM is ignored without a word.
+        flags += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
+    options = {
+        "spark.driver.memory": driver_memory(spark.driver_memory),
+        "spark.driver.extraJavaOptions": " ".join(flags),
+        "spark.executor.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
+    }
+    if jars:
+        # On the class path, not resolved at every start (1 to 3 s).
+        options["spark.driver.extraClassPath"] = os.pathsep.join(map(str, jars))
+    if _is_local(spark.master):
+        # A laptop on a train has no network and sometimes no name for itself.
+        options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    elif jars:
+        options["spark.jars"] = ",".join(jar.as_uri() for jar in jars)  # workers fetch them from the driver
+    return options
+
+
+def runtime_options(spark: SparkSettings) -> dict[str, str]:
+    """Settings of the session itself; those of the configuration come last and win."""
+    options = {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.catalogImplementation": "in-memory",  # no metastore_db, no derby.log where the user stands
+        # Meaning of data
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",  # an overflow or a bad cast is an error, never a silent null
+        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",  # inference made entity `01` the number 1
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96, the default, has no statistics
+        "spark.sql.parquet.compression.codec": "zstd",  # smaller than snappy at the same speed
+        # Delta
+        "spark.databricks.delta.snapshotPartitions": "2",  # 50 tasks to replay a log of ten lines otherwise
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",  # VACUUM runs as many tasks; default 10,000
+        # Speed
+        "spark.sql.adaptive.enabled": "true",
+        "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",  # few full partitions, not many empty ones
+        "spark.sql.adaptive.advisoryPartitionSizeInBytes": "64m",
+        "spark.sql.autoBroadcastJoinThreshold": "64m",  # key sets of a change are small beside a history
+        "spark.locality.wait": "0",
+        "spark.scheduler.mode": "FAIR",  # tables loaded side by side share the cores
+        # Quiet
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",  # would write over our own progress lines
+    }
+    if _is_local(spark.master):
+        options["spark.sql.shuffle.partitions"] = str(max(2, _cores(spark.master)))  # 200 is the largest waste locally
+    return {**options, **spark.conf}
+
+
+def delta_jars() -> list[Path]:
+    """Delta's jars as set-up put them; none where the platform brings its own (Databricks)."""
+    folder = Path(os.environ.get("VARVE_JARS") or PROJECT / ".jars")
+    return sorted(folder.glob("*.jar"))
+
+
+def driver_memory(wanted: str) -> str:
+    """`wanted`, or about 40 % of what this machine (or container) has, between 1 and 12 GiB, for "auto".
+
+    Python, the page cache and a second run need the rest. VARVE_DRIVER_MEMORY wins over both.
+    """
+    wanted = os.environ.get("VARVE_DRIVER_MEMORY") or wanted
+    if wanted != "auto":
+        return wanted
+    return f"{min(12 * GIB, max(GIB, machine_memory() * 2 // 5)) // 2**20}m"
+
+
+def machine_memory() -> int:
+    """Bytes of memory this process may use: the machine's, or the container's limit where that is less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(path).read_text()))
+        except (OSError, ValueError):  # absent, or "max"
+            continue
+    return min(limits)
+
+
+def _is_local(master: str) -> bool:
+    return master == "local" or master.startswith("local[")
+
+
+def _cores(master: str) -> int:
+    count = master.removeprefix("local").strip("[]").split(",")[0]
+    if count == "*":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(count or 1)
+
+
+def _filtered(target: IO[str] | None) -> int:
+    """A file descriptor for the JVM's stderr that passes on all but the lines every start of it prints."""
+    source, sink = os.pipe()
+
+    def forward() -> None:
+        with os.fdopen(source, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if target is not None and not line.startswith(NOISE):
+                    target.write(line)
+                    target.flush()
+
+    threading.Thread(target=forward, name="jvm-stderr", daemon=True).start()
+    return sink

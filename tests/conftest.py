@@ -1,0 +1,85 @@
+"""What every test may ask for: one lazy Spark session, an empty lake, the real data beside the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from varve import session
+
+PROJECT = Path(__file__).resolve().parents[1]
+SLOW_MARKS = ("slow", "cluster")
+
+
+@dataclass(frozen=True)
+class TestSpark:
+    """Two cores and little memory: what a shared CI machine has to spare."""
+
+    __test__ = False
+    master: str = "local[2]"
+    driver_memory: str = "2g"
+    conf: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    __test__ = False
+    spark: TestSpark = field(default_factory=TestSpark)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also run the tests marked slow or cluster")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all"):
+        return
+    skip = pytest.mark.skip(reason="slow: runs with --all")
+    for item in items:
+        if any(item.get_closest_marker(mark) for mark in SLOW_MARKS):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_spark() -> Iterator[SparkSession]:
+    """The session of the whole test run, built by the project's own `session.build`."""
+    spark = session.build(TestSettings(), app="varve-tests")
+    yield spark
+    spark.stop()
+
+
+@pytest.fixture
+def spark(shared_spark: SparkSession) -> Iterator[SparkSession]:
+    """The shared session; catalog and cache are clean again after each test."""
+    yield shared_spark
+    catalog = shared_spark.catalog
+    catalog.clearCache()
+    for table in catalog.listTables("default"):
+        if table.isTemporary:
+            catalog.dropTempView(table.name)
+        else:
+            shared_spark.sql(f"DROP TABLE IF EXISTS default.`{table.name}`")
+    for database in catalog.listDatabases():
+        if database.name != "default":
+            shared_spark.sql(f"DROP DATABASE `{database.name}` CASCADE")
+
+
+@pytest.fixture
+def lake_dir(tmp_path: Path) -> Path:
+    """An empty folder for one lake."""
+    folder = tmp_path / "lake"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real extracts that lie beside the project; absent in a bare clone."""
+    folder = PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data is not here: {folder} is absent")
+    return folder

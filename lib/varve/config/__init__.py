@@ -1,0 +1,49 @@
+"""Configuration: typed, read whole and validated before any session opens.
+
+    conf/local.yml, cluster.yml    Settings       where things are, how big
+    conf/sources/*.yml             Source         how to reach a system, what to take from it
+    conf/contracts/*.odcs.yaml     Contract       what a table is
+    conf/jobs/*.yml                JobGraph       what runs after what
+    conf/codes/*.csv                              code lists
+
+`load(conf_dir)` gives a Config, or one ConfigError that names every file and line to correct.
+"""
+
+from varve.config.jobs import ForEachTask, JobGraph, SparkPythonTask, Task
+from varve.config.loading import Config, load
+from varve.config.secrets import Secret
+from varve.config.settings import Pseudonyms, Settings
+from varve.config.sources import (
+    Csv,
+    Dataset,
+    FilesDataset,
+    FilesSource,
+    FromColumn,
+    FromPath,
+    ScopeRule,
+    Source,
+    SqliteSource,
+    SqliteTable,
+)
+
+__all__ = [
+    "Config",
+    "Csv",
+    "Dataset",
+    "FilesDataset",
+    "FilesSource",
+    "ForEachTask",
+    "FromColumn",
+    "FromPath",
+    "JobGraph",
+    "Pseudonyms",
+    "ScopeRule",
+    "Secret",
+    "Settings",
+    "Source",
+    "SparkPythonTask",
+    "SqliteSource",
+    "SqliteTable",
+    "Task",
+    "load",
+]

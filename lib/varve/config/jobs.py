@@ -1,0 +1,165 @@
+"""Job graphs in the shape of Databricks Jobs (`resources.jobs.<name>` of an asset bundle); the local runner reads the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from varve.config.models import Count, Flag, Model
+
+TaskKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+RunIf = Literal["ALL_SUCCESS", "ALL_DONE", "NONE_FAILED", "AT_LEAST_ONE_SUCCESS", "ALL_FAILED", "AT_LEAST_ONE_FAILED"]
+
+
+class Parameter(Model):
+    """A parameter of the job: `{{job.parameters.<name>}}`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    default: str
+
+
+class DependsOn(Model):
+    task_key: TaskKey
+    outcome: Literal["true", "false"] | None = None
+    """Databricks condition tasks only."""
+
+
+class SparkPythonTask(Model):
+    """A Python file of `jobs/`."""
+
+    python_file: Annotated[str, Field(min_length=1)]
+    """Path relative to this file, as Databricks reads it."""
+    parameters: tuple[str, ...] = ()
+    source: Literal["WORKSPACE", "GIT"] | None = None
+
+
+class _Work(Model):
+    """What a task and the task inside a for-each share."""
+
+    task_key: TaskKey
+    description: str = ""
+    spark_python_task: SparkPythonTask | None = None
+    max_retries: Annotated[int, Field(ge=-1)] = 0
+    """-1: without limit."""
+    min_retry_interval_millis: Count = 0
+    retry_on_timeout: Flag = False
+    timeout_seconds: Count = 0
+    """0: none."""
+    # Databricks' own, which the local runner passes over
+    existing_cluster_id: str | None = None
+    job_cluster_key: str | None = None
+    environment_key: str | None = None
+    new_cluster: Mapping[str, Any] | None = None
+    libraries: tuple[Mapping[str, Any], ...] = ()
+    email_notifications: Mapping[str, Any] | None = None
+    notification_settings: Mapping[str, Any] | None = None
+    webhook_notifications: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
+
+
+class InnerTask(_Work):
+    """The task that a for-each runs for every input."""
+
+    spark_python_task: SparkPythonTask
+
+
+class ForEachTask(Model):
+    """One task, run for every element of `inputs` (a JSON array, or a reference to a task value): `{{input}}`."""
+
+    inputs: Annotated[str, Field(min_length=1)]
+    concurrency: Annotated[int, Field(ge=1)] = 1
+    task: InnerTask
+
+
+class Task(_Work):
+    """One step of a job."""
+
+    depends_on: tuple[DependsOn, ...] = ()
+    run_if: RunIf = "ALL_SUCCESS"
+    for_each_task: ForEachTask | None = None
+    disable_auto_optimization: Flag | None = None
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Task:
+        if (self.spark_python_task is None) == (self.for_each_task is None):
+            raise PydanticCustomError(
+                "task", "a task does exactly one thing",
+                {"found": "neither" if self.spark_python_task is None else "both", "expected": "spark_python_task or for_each_task"},
+            )  # fmt: skip
+        return self
+
+
+class JobGraph(Model):
+    """A job: tasks and what they depend on."""
+
+    name: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
+    timeout_seconds: Count = 0
+    max_concurrent_runs: Count = 1
+    # Databricks' own, which the local runner passes over
+    schedule: Mapping[str, Any] | None = None
+    trigger: Mapping[str, Any] | None = None
+    continuous: Mapping[str, Any] | None = None
+    queue: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    job_clusters: tuple[Mapping[str, Any], ...] = ()
+    environments: tuple[Mapping[str, Any], ...] = ()
+    email_notifications: Mapping[str, Any] | None = None
+    webhook_notifications: Mapping[str, Any] | None = None
+    notification_settings: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
+    permissions: tuple[Mapping[str, Any], ...] = ()
+    run_as: Mapping[str, Any] | None = None
+    git_source: Mapping[str, Any] | None = None
+    edit_mode: str | None = None
+    performance_target: str | None = None
+    budget_policy_id: str | None = None
+
+    def task(self, key: str) -> Task:
+        """The task of that key; KeyError when there is none."""
+        return {task.task_key: task for task in self.tasks}[key]
+
+    def in_order(self) -> tuple[Task, ...]:
+        """The tasks, each after all that it depends on; otherwise in the order of the file."""
+        done: list[Task] = []
+        waiting = list(self.tasks)
+        while waiting:
+            keys = {task.task_key for task in done}
+            ready = next(task for task in waiting if all(d.task_key in keys for d in task.depends_on))
+            waiting.remove(ready)
+            done.append(ready)
+        return tuple(done)
+
+
+class _Resources(Model):
+    jobs: Annotated[Mapping[str, JobGraph], Field(min_length=1)]
+
+
+class JobsFile(Model):
+    """A file of `conf/jobs`."""
+
+    resources: _Resources
+
+
+def cycle(graph: JobGraph) -> tuple[str, ...]:
+    """Task keys along a circle of dependencies, first = last; empty when there is none."""
+    needs = {task.task_key: [d.task_key for d in task.depends_on] for task in graph.tasks}
+    finished: set[str] = set()
+
+    def walk(key: str, path: tuple[str, ...]) -> tuple[str, ...]:
+        if key in path:
+            return (*path[path.index(key) :], key)
+        if key in finished:
+            return ()
+        for needed in needs.get(key, []):
+            if found := walk(needed, (*path, key)):
+                return found
+        finished.add(key)
+        return ()
+
+    return next((found for key in needs if (found := walk(key, ()))), ())

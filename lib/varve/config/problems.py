@@ -1,0 +1,79 @@
+"""Problems found in configuration files: collected, sorted by file and line, raised together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from varve.errors import ConfigError, ContractError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong at one place. `file` is the path as shown to a person, `line` counts from 1."""
+
+    file: str
+    line: int | None
+    what: str
+    found: object = None
+    expected: object = None
+    remedy: str | None = None
+
+    def error(self) -> ConfigError:
+        """This problem as an error; what is wrong in a contract file is a ContractError."""
+        kind = ContractError if self.file.endswith((".odcs.yaml", ".odcs.yml")) else ConfigError
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return kind(self.what, where=where, found=self.found, expected=self.expected, remedy=self.remedy)
+
+
+class ConfigErrors(ConfigError):
+    """Several errors of the configuration in one report, one line each."""
+
+    def __init__(self, errors: tuple[ConfigError, ...]) -> None:
+        super().__init__(f"the configuration has {len(errors)} errors")
+        self._errors = errors
+
+    @property
+    def errors(self) -> tuple[ConfigError, ...]:
+        return self._errors
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.what}:", *(f"  {error}" for error in self._errors)])
+
+    def __reduce__(self) -> tuple[type[ConfigErrors], tuple[tuple[ConfigError, ...]]]:
+        return ConfigErrors, (self._errors,)
+
+
+@dataclass
+class Problems:
+    """The problems found so far."""
+
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, problem: Problem) -> None:
+        """Remember one problem; the same problem at the same place counts once."""
+        if problem not in self.found:
+            self.found.append(problem)
+
+    def raise_any(self) -> None:
+        """Raise what was found, sorted by file and line; do nothing when all is well."""
+        problems = sorted(self.found, key=lambda p: (p.file, p.line or 0, p.what))
+        if not problems:
+            return
+        errors = tuple(problem.error() for problem in problems)
+        raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """`Did you mean contract?` when a known name is close to `name`."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {close[0]}?" if close else None
+
+
+def listed(names: Iterable[str], *, limit: int = 20) -> str:
+    """Names as a person reads them: `a, b, c`, cut when there are many, `nothing` when there are none."""
+    items = list(names)
+    shown = ", ".join(items[:limit])
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return f"{shown}{more}" if items else "nothing"

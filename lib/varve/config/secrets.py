@@ -1,0 +1,152 @@
+"""Secrets, which configuration holds by reference only.
+
+    ${env:NAME}                  the environment variable NAME
+    ${file:/path}                the text of a file (mounted secret), without its closing line end
+    ${databricks:scope/key}      a Databricks secret scope
+    ${local:name}                a random key that Varve makes on first use in <lake>/.keys/name (mode 0600);
+                                 only with --env local: it lies beside what it protects
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from varve.errors import ConfigError
+
+REFERENCE: Final = re.compile(
+    r"\$\{(?:(?P<env>env):(?P<variable>[A-Za-z_][A-Za-z0-9_]*)|(?P<file>file):(?P<path>[^{}]+)"
+    r"|(?P<databricks>databricks):(?P<scope>[^/{}]+)/(?P<key>[^/{}]+)|(?P<local>local):(?P<name>[a-z][a-z0-9_]*))\}"
+)
+EXPECTED: Final = "a reference: ${env:NAME}, ${file:/path}, ${databricks:scope/key} or ${local:name}"
+
+
+class Secret:
+    """A reference to a secret. Shows its reference everywhere, its value nowhere but in `reveal()`, and keeps none."""
+
+    __slots__ = ("_lake", "reference")
+
+    def __init__(self, reference: str, *, lake: Path | None = None) -> None:
+        self.reference = reference
+        self._lake = lake
+
+    @property
+    def kind(self) -> str:
+        """env, file, databricks or local."""
+        match = REFERENCE.fullmatch(self.reference)
+        assert match is not None
+        return str(match["env"] or match["file"] or match["databricks"] or match["local"])
+
+    def in_lake(self, lake: Path) -> Secret:
+        """The same reference, with the lake that holds the keys of `${local:…}`."""
+        return Secret(self.reference, lake=lake)
+
+    def reveal(self) -> str:
+        """The value; raises ConfigError naming the reference and the remedy when there is none."""
+        match = REFERENCE.fullmatch(self.reference)
+        assert match is not None
+        if match["env"]:
+            return self._from_environment(match["variable"])
+        if match["file"]:
+            return self._from_file(Path(match["path"]).expanduser())
+        if match["databricks"]:
+            return self._from_databricks(match["scope"], match["key"])
+        return self._from_lake(match["name"])
+
+    def _from_environment(self, variable: str) -> str:
+        value = os.environ.get(variable, "")
+        if not value:
+            raise self._missing(f"the environment variable {variable} is not set", f"Set {variable}.")
+        return value
+
+    def _from_file(self, path: Path) -> str:
+        try:
+            value = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise self._missing(f"{path} cannot be read: {reason}", f"Put the secret into {path}.") from None
+        if not value:
+            raise self._missing(f"{path} is empty", f"Put the secret into {path}.")
+        return value
+
+    def _from_databricks(self, scope: str, key: str) -> str:
+        remedy = f"Run on Databricks, and let the job's identity read the key {key} of the secret scope {scope}."
+        try:
+            from databricks.sdk.runtime import dbutils  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            raise self._missing("this is not Databricks", remedy) from None
+        try:
+            return str(dbutils.secrets.get(scope=scope, key=key))
+        except Exception as error:  # the class differs between runtimes, and its text may hold more than we want to show
+            raise self._missing(f"Databricks refused with {type(error).__name__}", remedy) from None
+
+    def _from_lake(self, name: str) -> str:
+        if self._lake is None:
+            raise self._missing("no local lake is known", "Give a lake in a local folder.")
+        return self._from_file(_key_file(self._lake / ".keys" / name))
+
+    def _missing(self, found: str, remedy: str) -> ConfigError:
+        return ConfigError("a secret is not available", where=self.reference, found=found, remedy=remedy)
+
+    def __repr__(self) -> str:
+        return f"Secret('{self.reference}')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.reference == other.reference
+
+    def __hash__(self) -> int:
+        return hash(self.reference)
+
+    @classmethod
+    def _parse(cls, value: Any) -> Secret:
+        if isinstance(value, Secret):
+            return value
+        if not isinstance(value, str) or not REFERENCE.fullmatch(value):
+            # the value may be a secret: it never enters the message
+            raise PydanticCustomError("secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED})
+        return cls(value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._parse, serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.reference)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        pattern = re.sub(r"\(\?P<\w+>", "(", REFERENCE.pattern)
+        return {"type": "string", "pattern": f"^{pattern}$", "description": f"A secret, by reference: {EXPECTED}."}
+
+
+def _key_file(path: Path) -> Path:
+    """The file of a local key, made with a random key when absent; of several writers at once the first one wins."""
+    if path.exists():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    except OSError as error:
+        raise ConfigError(
+            "a local key cannot be made", where=str(path), found=error.strerror,
+            remedy="Let the folder be writable, or name the key by ${env:…} in the settings.",
+        ) from None  # fmt: skip
+    return path

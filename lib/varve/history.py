@@ -1,0 +1,398 @@
+"""History: the versions of an entity as a pure function of the changes that were observed. PURE.
+
+`timeline` is the law, written plainly; the store's fast paths (`continuation`, `compared`) must give what it gives.
+Semantics with pictures and examples: docs/history.md.
+
+Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attributes, overwritten columns):
+* changes (the log): op string [upsert, delete, retract], valid_from timestamp, sequence [any orderable type, null =
+  lowest], recorded_at timestamp, manifest string, contract_version string.
+* versions: valid_from timestamp, valid_to timestamp [null = last], is_current, is_deleted, recorded_at timestamp,
+  version_key bigint, row_hash bigint [of the tracked attributes], last_position struct<valid_from, sequence> [of the last
+  row: the greatest position in the key's log], is_open boolean [valid_to is null].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import TYPE_CHECKING, Final, Literal
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from varve.errors import ContractError
+from varve.scope import SCOPE_COLUMNS
+
+if TYPE_CHECKING:
+    from varve.contract import Contract
+
+UPSERT: Final = "upsert"
+DELETE: Final = "delete"
+RETRACT: Final = "retract"
+
+CHANGE_COLUMNS: Final = ("op", "valid_from", "sequence", "recorded_at", "manifest", "contract_version")
+VERSION_COLUMNS: Final = (
+    "valid_from", "valid_to", "is_current", "is_deleted", "recorded_at",
+    "version_key", "row_hash", "last_position", "is_open",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the changes of an entity are read.
+
+    keys: the business keys; with the scope they are the identity. attributes: tracked, a new value opens a version.
+    overwritten: not tracked, a version carries the last value of its run. tie_break: columns that order changes of one
+    (valid_from, sequence). domain: `time` orders by valid_from; `sequence` orders by a sequence that has no time of its
+    own, valid_from being the moment of extraction.
+    """
+
+    keys: tuple[str, ...]
+    attributes: tuple[str, ...]
+    overwritten: tuple[str, ...] = ()
+    tie_break: tuple[str, ...] = ()
+    domain: Literal["time", "sequence"] = "time"
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ContractError("an entity without a key has no history", expected="at least one key column")
+        if unknown := set(self.tie_break) - set(self.payload):
+            raise ContractError(f"tie-break columns {sorted(unknown)} are no columns of the entity", found=self.payload)
+
+    @classmethod
+    def of(cls, contract: Contract) -> Policy:
+        """The policy that a silver contract states; its time and sequence columns are carried, not tracked."""
+        rules = contract.history
+        clock = {rules.valid_from, rules.sequence} if rules else set()
+        values = [c for c in contract.columns if c.key_position is None]
+        return cls(
+            keys=contract.keys,
+            attributes=tuple(c.name for c in values if c.tracked and c.name not in clock),
+            overwritten=tuple(c.name for c in values if not c.tracked or c.name in clock),
+            tie_break=rules.tie_break if rules else (),
+            domain=rules.domain if rules else "time",
+        )
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Scope and keys."""
+        return (*SCOPE_COLUMNS, *self.keys)
+
+    @property
+    def payload(self) -> tuple[str, ...]:
+        """Tracked and overwritten columns."""
+        return (*self.attributes, *self.overwritten)
+
+
+# --- the law -----------------------------------------------------------------------------------------------------------
+
+
+def timeline(changes: DataFrame, policy: Policy) -> DataFrame:
+    """The versions that a set of changes gives: any order, any repetition of the rows gives the same versions."""
+    return _versions(_shown(_statements(changes, policy).filter("verdict = 'accepted'"), policy), policy)
+
+
+def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
+    """The statements that contradict each other: same identity and position, different content.
+
+    Returns (identity, payload, op, valid_from, sequence, recorded_at); the versions leave them all out.
+    """
+    tied = _statements(changes, policy).filter("verdict = 'tied'")
+    return tied.select(*policy.identity, *policy.payload, "op", "valid_from", "sequence", "recorded_at")
+
+
+def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
+    """Every distinct statement of the changes with its verdict: accepted, tied, retracted or retract.
+
+    Identical redeliveries are one statement, recorded when the first of them was; a retract removes what stands at its
+    position with its content, without content all that stands there.
+    """
+    by_sequence = policy.domain == "sequence"
+    position = F.struct(*([] if by_sequence else ["valid_from"]), "sequence", *_tie_break(policy))
+    key = Window.partitionBy(*policy.identity)
+    content = Window.partitionBy(*policy.identity, "position", "content")
+    place = Window.partitionBy(*policy.identity, "position")
+
+    is_delete = F.col("op") == DELETE
+    values = F.struct(*[F.when(~is_delete, F.col(c)).alias(c) for c in policy.payload]) if policy.payload else F.lit("")
+    is_bare = reduce(Column.__and__, [F.col(f"content.{c}").isNull() for c in policy.payload], F.lit(True))
+    is_retract = F.col("op") == RETRACT
+
+    distinct = (
+        changes.repartition(*policy.identity)
+        .withColumn("position", position)
+        .withColumn("clock", F.struct("valid_from", "sequence"))
+        .withColumn("last_position", _greatest("clock", policy).over(key))
+        .withColumn("content", values)
+        .groupBy(*policy.identity, "position", "op", "content")
+        .agg(
+            F.min("valid_from").alias("valid_from"),
+            F.first("sequence").alias("sequence"),
+            F.min("recorded_at").alias("recorded_at"),
+            F.first("last_position").alias("last_position"),
+        )
+    )
+    stands = ~is_retract & ~F.col("is_retracted")
+    return (
+        distinct.withColumn(
+            "is_retracted",
+            F.max(is_retract & is_bare).over(place)
+            | F.coalesce(F.max(F.when(~is_delete, is_retract)).over(content) & ~is_delete, F.lit(False)),
+        )
+        .withColumn("contents", F.count(F.when(stands, 1)).over(place))
+        .select(
+            *policy.identity,
+            *[F.col(f"content.{c}").alias(c) for c in policy.payload],
+            "op", "valid_from", "sequence", "recorded_at", "position", "last_position",
+            F.when(is_retract, "retract")
+            .when(F.col("is_retracted"), "retracted")
+            .when(F.col("contents") > 1, "tied")
+            .otherwise("accepted")
+            .alias("verdict"),
+        )
+    )  # fmt: skip
+
+
+def _shown(statements: DataFrame, policy: Policy) -> DataFrame:
+    """The statements that show in the life of their key, at most one per valid_from.
+
+    Domain time: the greatest position of a valid_from. Domain sequence: a statement is hidden by any higher sequence
+    that is not later than it.
+    """
+    life = Window.partitionBy(*policy.identity).orderBy(F.desc("position"))
+    if policy.domain == "time":
+        instant = Window.partitionBy(*policy.identity, "valid_from").orderBy(F.desc("position"))
+        shown = statements.withColumn("rank", F.row_number().over(instant)).filter("rank = 1").drop("rank")
+    else:
+        higher = F.min("valid_from").over(life.rowsBetween(Window.unboundedPreceding, -1))
+        shown = (
+            statements.withColumn("hidden_from", higher)
+            .filter("hidden_from is null or valid_from < hidden_from")
+            .drop("hidden_from")
+        )
+    return shown.select(
+        *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position",
+        (F.col("op") == DELETE).alias("is_deleted"),
+        row_hash(policy.attributes).alias("row_hash"),
+        F.lit(False).alias("is_folded"),
+    )  # fmt: skip
+
+
+def _versions(states: DataFrame, policy: Policy) -> DataFrame:
+    """Runs of equal states become versions: half-open intervals without gap, deleted stretches as tombstones.
+
+    states: one row per (identity, valid_from): payload, recorded_at, is_deleted, row_hash, is_folded [the open row of a
+    fold, whose tombstone already has its attributes], last_position.
+    """
+    key = Window.partitionBy(*policy.identity)
+    life = key.orderBy("valid_from")
+    so_far = life.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+
+    is_alive = ~F.col("is_deleted") | F.col("is_folded")
+    opens = (
+        F.col("prior_deleted").isNull()
+        | (F.col("prior_deleted") != F.col("is_deleted"))
+        | (~F.col("is_deleted") & (F.col("prior_hash") != F.col("row_hash")))
+    )
+    known = (
+        states.withColumn("was_seen", F.max(is_alive).over(so_far))
+        .filter("was_seen")  # a delete before anything was seen waits in the log
+        .withColumn("prior_deleted", F.lag("is_deleted").over(life))
+        .withColumn("prior_hash", F.lag("row_hash").over(life))
+        .withColumn("opens", opens)
+    )
+    if policy.overwritten:  # a run shows the last value of the columns that are not tracked
+        run = Window.partitionBy(*policy.identity, "run").orderBy("valid_from")
+        whole = run.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+        known = known.withColumn("run", F.sum(F.col("opens").cast("int")).over(so_far))
+        known = known.withColumns({c: F.last(c).over(whole) for c in policy.overwritten})
+
+    inherits = F.col("is_deleted") & ~F.col("is_folded")  # a tombstone carries the last attributes
+    inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*policy.payload, "row_hash")}
+    is_open = F.col("valid_to").isNull()
+    return (
+        known.filter("opens")
+        .withColumn("valid_to", F.lead("valid_from").over(life))
+        .withColumns(inherited)
+        .select(
+            *policy.identity, *policy.payload, "valid_from", "valid_to",
+            (is_open & ~F.col("is_deleted")).alias("is_current"),
+            "is_deleted", "recorded_at",
+            version_key(policy).alias("version_key"),
+            "row_hash",
+            F.when(is_open, F.col("last_position")).alias("last_position"),
+            is_open.alias("is_open"),
+        )
+    )  # fmt: skip
+
+
+def _tie_break(policy: Policy) -> list[Column]:
+    return [F.when(F.col("op") != DELETE, F.col(c)).alias(c) for c in policy.tie_break]
+
+
+def _greatest(clock: str, policy: Policy) -> Column:
+    """The greatest of positions struct<valid_from, sequence> in the domain of the policy."""
+    return F.max(clock) if policy.domain == "time" else F.max_by(clock, f"{clock}.sequence")
+
+
+def row_hash(attributes: Sequence[str]) -> Column:
+    """A 64-bit hash of the tracked attributes: of each value that is not null, with the name of its column.
+
+    A null adds nothing, so a column that a later contract adds leaves old hashes as they are; the name before the value
+    keeps ('a', null, 'b') apart from ('a', 'b', null), which plain xxhash64 confuses.
+    """
+    parts = [part for c in attributes for part in (F.when(F.col(c).isNotNull(), F.lit(c)), F.col(c))]
+    return F.xxhash64(F.lit(0), *parts)
+
+
+def version_key(policy: Policy) -> Column:
+    """A 64-bit key of a version: of its identity and its valid_from."""
+    return F.xxhash64(*policy.identity, "valid_from")
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def as_of(versions: DataFrame, valid_at: datetime) -> DataFrame:
+    """The live rows that were valid at that moment (UTC)."""
+    at = F.lit(valid_at)
+    ends_later = F.col("valid_to").isNull() | (F.col("valid_to") > at)
+    return versions.filter((F.col("valid_from") <= at) & ends_later & ~F.col("is_deleted"))
+
+
+def as_known(changes: DataFrame, valid_at: datetime, known_at: datetime, policy: Policy) -> DataFrame:
+    """The live rows that were valid at `valid_at` by what had been recorded by `known_at` (both UTC)."""
+    return as_of(timeline(changes.filter(F.col("recorded_at") <= F.lit(known_at)), policy), valid_at)
+
+
+# --- folding -----------------------------------------------------------------------------------------------------------
+
+
+def touched(pending: DataFrame, policy: Policy) -> DataFrame:
+    """The identities that changes touch, with what decides how they are folded.
+
+    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no retract and no two
+    changes at one position, so that the changes can be put after the open row as they are.
+    """
+    position = F.struct("valid_from", "sequence", *_tie_break(policy))
+    return pending.groupBy(*policy.identity).agg(
+        F.min("valid_from").alias("first_from"),
+        F.min("sequence").alias("first_sequence"),
+        (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct(position))).alias("is_plain"),
+    )
+
+
+def continues(policy: Policy) -> Column:
+    """Whether changes lie after everything in the key's log: over `touched` joined with the open row's last_position."""
+    later = F.col("is_plain") & (F.col("first_from") > F.col("last_position.valid_from"))
+    if policy.domain == "sequence":
+        later = later & F.coalesce(F.col("first_sequence") > F.col("last_position.sequence"), F.lit(False))
+    return later
+
+
+def continuation(open_rows: DataFrame, pending: DataFrame, policy: Policy) -> DataFrame:
+    """The versions that begin with the open rows and go on with later changes, all of one set of identities.
+
+    open_rows: versions, at most one per identity; pending: changes that all lie behind it (see `continues`), or changes
+    of identities without any earlier change. Equals the tail of `timeline` over the whole log of these identities.
+    """
+    later = _shown(_statements(pending, policy).filter("verdict = 'accepted'"), policy)
+    folded = open_rows.select(
+        *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position", "is_deleted", "row_hash",
+        F.lit(True).alias("is_folded"),
+    )  # fmt: skip
+    states = folded.unionByName(later)
+    newest = _greatest("last_position", policy).over(Window.partitionBy(*policy.identity))
+    return _versions(states.withColumn("last_position", newest), policy)
+
+
+# --- snapshots ---------------------------------------------------------------------------------------------------------
+
+
+def compared(rows: DataFrame, live: DataFrame, policy: Policy) -> DataFrame:
+    """What a snapshot says that the state before it does not: (identity, payload, op), one row per identity that differs.
+
+    rows: the snapshot (identity, payload), unique by identity; live: the live rows of its scopes just before it.
+    """
+    new = rows.select(*policy.identity, *policy.payload, row_hash(policy.payload).alias("new_hash"))
+    old = live.select(*policy.identity, row_hash(policy.payload).alias("old_hash"))
+    differs = F.col("new_hash").isNull() | F.col("old_hash").isNull() | (F.col("new_hash") != F.col("old_hash"))
+    op = F.when(F.col("new_hash").isNull(), DELETE).otherwise(UPSERT)
+    kind = (
+        F.when(F.col("new_hash").isNull(), "deleted").when(F.col("old_hash").isNull(), "inserted").otherwise("changed")
+    )
+    both = new.join(old, list(policy.identity), "full_outer").filter(differs)
+    return both.select(*policy.identity, *policy.payload, op.alias("op"), kind.alias("kind"))
+
+
+def bucket(policy: Policy, buckets: int) -> Column:
+    """The bucket of an identity, 0 to buckets - 1."""
+    return F.pmod(F.xxhash64(*policy.identity), F.lit(buckets)).cast("int")
+
+
+def checksum(policy: Policy) -> Column:
+    """The share of one row in its bucket's checksum; checksums add up, they are never combined by XOR."""
+    return F.xxhash64(*policy.identity, row_hash(policy.payload))
+
+
+# --- auditing ----------------------------------------------------------------------------------------------------------
+
+
+def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
+    """What is wrong with versions: (identity, kind, detail), one row per identity and kind; nothing when all is well.
+
+    Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns contradict
+    its row_hash), not_in_log (a version that the log does not give) and missing (one that the log gives and that is absent).
+    """
+    life = Window.partitionBy(*policy.identity).orderBy("valid_from", F.col("valid_to").asc_nulls_last())
+    key = Window.partitionBy(*policy.identity)
+    following = F.lead("valid_from").over(life)
+    rows = (
+        versions.withColumn("next_from", following)
+        .withColumn("open_rows", F.count(F.when(F.col("valid_to").isNull(), 1)).over(key))
+        .withColumn("true_hash", row_hash(policy.attributes))
+    )
+    ends_late = F.col("valid_to").isNull() | (F.col("valid_to") > F.col("next_from"))
+    open_row = F.col("valid_to").isNull()
+    flags = (F.col("is_open") == open_row) & (F.col("is_current") == (open_row & ~F.col("is_deleted")))
+    findings = {
+        "overlap": F.col("next_from").isNotNull() & ends_late,
+        "gap": F.col("next_from").isNotNull() & (F.col("valid_to") < F.col("next_from")),
+        "zero_width": F.col("valid_to") <= F.col("valid_from"),
+        "no_open_row": F.col("open_rows") == 0,
+        "two_open_rows": F.col("open_rows") > 1,
+        "wrong_flags": ~flags,
+        "wrong_hash": ~F.col("row_hash").eqNullSafe(F.col("true_hash")),
+    }
+    found = F.array_compact(F.array(*[F.when(test, F.lit(kind)) for kind, test in findings.items()]))
+    own = rows.select(*policy.identity, "valid_from", F.explode(found).alias("kind"))
+    compare = [c for c in versions.columns if c not in ("last_position", "row_hash")]
+    lawful = timeline(changes, policy)
+    key_columns = [*policy.identity, "valid_from"]
+    extra = (
+        versions.select(*compare)
+        .exceptAll(lawful.select(*compare))
+        .select(*key_columns, F.lit("not_in_log").alias("kind"))
+    )
+    absent = (
+        lawful.select(*compare)
+        .exceptAll(versions.select(*compare))
+        .select(*key_columns, F.lit("missing").alias("kind"))
+    )
+    return (
+        reduce(DataFrame.unionByName, (own, extra, absent))
+        .groupBy(*policy.identity, "kind")
+        .agg(
+            F.concat(
+                F.lit("at "), F.concat_ws(", ", F.sort_array(F.collect_set(F.col("valid_from").cast("string"))))
+            ).alias("detail")
+        )
+    )
+
+
+def of_identities(frame: DataFrame, identities: DataFrame, policy: Policy, *, keep: bool = True) -> DataFrame:
+    """The rows of `frame` whose identity is in `identities` (or, keep=False, is not). Identities are few: broadcast."""
+    names = list(policy.identity)
+    return frame.join(F.broadcast(identities.select(*names)), names, "left_semi" if keep else "left_anti")

@@ -1,0 +1,326 @@
+"""What was done: one row per (run, task, table, scope), and what people decided about parked work.
+
+The log of the run (`journal.py`) has every row at once, the Delta tables `ops.runs` and `ops.decisions` get them once
+per task. What a killed run left in its log alone is taken into the tables by the next run. Delta's own commits decide
+what is loaded; the ledger tells, so losing it loses no data.
+
+    with ledger.task("bronze", "bronze.es_core_claim", scope) as task:
+        task.input(manifest.id)
+        task.read(manifest.rows)
+        task.wrote(store.append(...), rejected=rejected)
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Protocol
+
+from varve import ops
+from varve.errors import ParkedError, UsageError, VarveError
+from varve.journal import Decision, Event, Journal, Row, Status, Verdict, closed, take_in
+from varve.scope import Scope
+
+# When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
+PRECEDENCE: Final = (1, 2, 4, 3, 0)
+
+
+class Committed(Protocol):
+    """What the store says about a write; version None: nothing was written."""
+
+    @property
+    def version(self) -> int | None: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Task:
+    """The row of a task while it is being filled in. Counts add up over several calls."""
+
+    row: Row
+
+    def input(self, *manifests: str) -> None:
+        """The manifests that this task takes in."""
+        self.row = replace(self.row, manifests=(*self.row.manifests, *manifests))
+
+    def read(self, rows: int) -> None:
+        self.row = replace(self.row, rows_in=self.row.rows_in + rows)
+
+    def wrote(self, commit: Committed | None, *, rejected: int = 0, before: int | None = None) -> None:
+        """Rows that a commit added, and rows that were rejected. `before` is the table's version before, if known."""
+        row = replace(self.row, rows_rejected=self.row.rows_rejected + rejected)
+        if commit is not None and commit.version is not None:
+            first = row.version_after is None
+            earlier = before if before is not None else commit.version - 1 if commit.version else None
+            row = replace(
+                row, rows_out=row.rows_out + commit.rows, bytes=row.bytes + commit.bytes, version_after=commit.version,
+                version_before=earlier if first else row.version_before,
+            )  # fmt: skip
+        self.row = row
+
+    def skip(self, reason: str = "nothing new") -> None:
+        """There was nothing to do."""
+        self.row = replace(self.row, status="skipped", reason=reason)
+
+    def parked(self, error: VarveError | str) -> None:
+        """The work was set aside and waits for a person; `within` ends with exit 3 for it."""
+        told = error if isinstance(error, VarveError) else ParkedError(error)
+        self.row = _told(replace(self.row, status="parked"), told)
+
+    def guard(self, verdict: Mapping[str, object]) -> None:
+        """What a guard measured and decided."""
+        self.row = replace(self.row, guard=json.dumps(verdict, default=str))
+
+    def drift(self, difference: Mapping[str, object]) -> None:
+        """How the input differed from its contract."""
+        self.row = replace(self.row, drift=json.dumps(difference, default=str))
+
+    def note(self, text: str) -> None:
+        """A remark for whoever reads the ledger."""
+        self.row = replace(self.row, reason=text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The task of the graph that runs in this thread."""
+
+    task: str
+    attempt: int
+    kept: list[BaseException]  # errors of tasks that were told to keep going
+
+
+_here: ContextVar[_Place | None] = ContextVar("varve_task", default=None)
+
+
+class Ledger:
+    """The ledger of one run. Threads may share it; a second process on the same lake may not write (`Lake.locked`)."""
+
+    def __init__(self, root: Path, *, run_id: str, job: str) -> None:
+        self.root = root
+        self.run_id = run_id
+        self.job = job
+        self.log = root / "ops" / "log" / f"{run_id}.jsonl"
+        self.listeners: list[Callable[[Row], None]] = []
+        self._journal = Journal(self.log)
+        self._lock = threading.RLock()
+        self._rows: list[Row] = []
+        self._flushed = 0
+        self._places: list[_Place] = []
+        self._decisions: dict[tuple[str, str, str], Decision] | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The finished rows of this run, in the order in which they ended."""
+        with self._lock:
+            return tuple(self._rows)
+
+    @contextmanager
+    def within(self, task: str, *, attempt: int = 1) -> Iterator[None]:
+        """Everything recorded inside belongs to this task. On leaving, the worst error that was kept is raised."""
+        place = _Place(task, attempt, [])
+        row = self._start(task, None, None, place)
+        token = _here.set(place)
+        with self._lock:
+            self._places.append(place)
+        try:
+            yield
+            if place.kept:
+                raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
+        except BaseException as error:
+            status = _status(error)
+            told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
+            self._end("drop" if told else "row", _failed(row, error))
+            raise
+        else:
+            self._end("drop", row)
+        finally:
+            _here.reset(token)
+            with self._lock:
+                self._places.remove(place)
+
+    @contextmanager
+    def task(
+        self, step: str, table: str, scope: Scope | str | None = None, *, keep_going: bool = False
+    ) -> Iterator[Task]:
+        """Record what is done to one table in one scope.
+
+        An exception is recorded and raised again. With keep_going it waits until the other scopes are done: `within`
+        raises it at its end.
+        """
+        place = self._place()
+        task = Task(self._start(step, table, None if scope is None else str(scope), place))
+        began = time.monotonic()
+        try:
+            yield task
+        except BaseException as error:
+            self._end("row", _failed(task.row, error), began)
+            if not (keep_going and isinstance(error, Exception) and place):
+                raise
+            place.kept.append(error)
+        else:
+            row = replace(task.row, status="done") if task.row.status == "running" else task.row
+            self._end("row", row, began)
+            if row.status == "parked" and place:
+                place.kept.append(ParkedError(row.error or "parked", remedy=row.remedy))
+
+    def flush(self) -> None:
+        """Bring the finished rows into ops.runs, in one commit."""
+        with self._lock:
+            rows = self._rows[self._flushed :]
+            ops.append(self.root, ops.RUNS, [asdict(row) for row in rows])
+            self._flushed = len(self._rows)
+
+    def close(self) -> None:
+        """Flush, and mark the log as taken in. A run that recorded nothing leaves nothing."""
+        with self._lock, closing(self._journal):
+            self.flush()
+            if self.log.exists():
+                self._write(Event("closed", _now()))
+
+    def recover(self) -> int:
+        """Take in what killed runs left in their logs, and return how many rows that was. Needs the lake's lock.
+
+        Without the table every log is read again: the ledger is rebuilt.
+        """
+        rebuild = not ops.path(self.root, ops.RUNS).exists()
+        self._decisions = None
+        logs = sorted(self.log.parent.glob("*.jsonl"))
+        return sum(take_in(self.root, log) for log in logs if rebuild or not closed(log))
+
+    def trace(self, error: BaseException) -> Path:
+        """Write the full trace of an unexpected error beside the log, and return where."""
+        place = self._place()
+        file = self.log.with_suffix(".trace")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as out:
+            out.write(f"{_now().isoformat()} {place.task if place else self.job}\n")
+            out.writelines(traceback.format_exception(error))
+        return file
+
+    def decide(
+        self,
+        table: str,
+        scope: Scope | str | None,
+        manifest: str,
+        *,
+        verdict: Verdict,
+        reason: str,
+        by: str | None = None,
+    ) -> Decision:
+        """Record what a person decided about a parked manifest. The last decision counts; the same one twice is one."""
+        if not reason.strip():
+            where = f"{table} {manifest}"
+            raise UsageError("a decision needs a reason", where=where, remedy='Say why: --accept "reason".')
+        text = None if scope is None else str(scope)
+        with self._lock:
+            known = self._decided().get((table, text or "", manifest))
+            if known and (known.verdict, known.reason) == (verdict, reason):
+                return known
+            decision = Decision(
+                id=uuid.uuid4().hex, table_name=table, scope=text, manifest=manifest, verdict=verdict, reason=reason,
+                decided_by=by or getpass.getuser(), decided_at=_now(), run_id=self.run_id,
+            )  # fmt: skip
+            self._write(Event("decision", decision.decided_at, decision=decision))
+            ops.append(self.root, ops.DECISIONS, [asdict(decision)])
+            self._decided()[(table, text or "", manifest)] = decision
+        return decision
+
+    def accepted(self, table: str, scope: Scope | str | None, manifest: str) -> str | None:
+        """The reason for which a person let this parked manifest in; None if nobody did."""
+        return self._reason("accept", table, scope, manifest)
+
+    def discarded(self, table: str, scope: Scope | str | None, manifest: str) -> str | None:
+        """The reason for which a person discarded this parked manifest; None if nobody did."""
+        return self._reason("discard", table, scope, manifest)
+
+    def _reason(self, verdict: Verdict, table: str, scope: Scope | str | None, manifest: str) -> str | None:
+        with self._lock:
+            decision = self._decided().get((table, "" if scope is None else str(scope), manifest))
+        return decision.reason if decision and decision.verdict == verdict else None
+
+    def _decided(self) -> dict[tuple[str, str, str], Decision]:
+        if self._decisions is None:
+            found = [Decision(**row) for row in ops.rows(self.root, ops.DECISIONS, columns=ops.COLUMNS[ops.DECISIONS])]
+            found.sort(key=lambda decision: decision.decided_at)
+            self._decisions = {(d.table_name, d.scope or "", d.manifest): d for d in found}
+        return self._decisions
+
+    def _place(self) -> _Place | None:
+        """The task of this thread; a job's own threads belong to the task that runs, if it is the only one."""
+        if (place := _here.get()) is not None:
+            return place
+        with self._lock:
+            return self._places[0] if len(self._places) == 1 else None
+
+    def _start(self, step: str, table: str | None, scope: str | None, place: _Place | None) -> Row:
+        row = Row(
+            id=uuid.uuid4().hex, run_id=self.run_id, job=self.job, task=place.task if place else step, step=step,
+            attempt=place.attempt if place else 1, table_name=table, scope=scope, status="running", started_at=_now(),
+        )  # fmt: skip
+        with self._lock:
+            self._write(Event("start", row.started_at, row=row))
+        for listener in self.listeners:
+            listener(row)
+        return row
+
+    def _end(self, event: str, row: Row, began: float | None = None) -> None:
+        ended = _now()
+        seconds = (ended - row.started_at).total_seconds() if began is None else time.monotonic() - began
+        row = replace(row, ended_at=ended, seconds=round(seconds, 3), fingerprint=_fingerprint(row.manifests))
+        with self._lock:
+            self._write(Event("row" if event == "row" else "drop", ended, row=row))
+            if event == "row":
+                self._rows.append(row)
+        if event == "row":
+            for listener in self.listeners:
+                listener(row)
+
+    def _write(self, event: Event) -> None:
+        self._journal.write(event)
+
+
+def exit_code(error: BaseException) -> int:
+    """What the process ends with if this error ends it."""
+    return error.exit_code if isinstance(error, VarveError) else 1
+
+
+def _status(error: BaseException) -> Status:
+    return "parked" if isinstance(error, ParkedError) else "failed"
+
+
+def _failed(row: Row, error: BaseException) -> Row:
+    return _told(replace(row, status=_status(error)), error)
+
+
+def _told(row: Row, error: BaseException) -> Row:
+    """The row with what the error says. Of an unexpected error only its name: its message may quote somebody's data."""
+    if isinstance(error, VarveError):
+        return replace(row, error=str(error), reason=error.what, remedy=error.remedy)
+    if isinstance(error, KeyboardInterrupt):
+        return replace(row, error="interrupted", reason="interrupted")
+    condition = getattr(error, "getCondition", lambda: None)()  # Spark's name of the error, without its parameters
+    name = type(error).__name__ if condition is None else f"{type(error).__name__} [{condition}]"
+    return replace(row, error=name, reason=name)
+
+
+def _fingerprint(manifests: tuple[str, ...]) -> str | None:
+    return sha256("\n".join(sorted(manifests)).encode()).hexdigest()[:16] if manifests else None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+

@@ -176,7 +176,9 @@ class SqliteSource(_SourceBase):
 
     kind: Literal["sqlite"]
     database: Annotated[str, Field(min_length=1)]
-    """The database file, relative to the folder that holds conf."""
+    """The database file, relative to the folder that holds conf; or a glob, when each copy is a file of its own."""
+    declared_date: PathPattern | None = None
+    """Regular expression with one group on that path: the date or time at which the copy was taken; absent: when it is read."""
     tables: Annotated[Mapping[str, SqliteTable], Field(min_length=1)]
 
     @property

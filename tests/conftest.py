@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from varve import session
+from varve.config import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 SLOW_MARKS = ("slow", "cluster")
 
 
-@dataclass(frozen=True)
-class TestSpark:
-    """Two cores and little memory: what a shared CI machine has to spare."""
-
-    __test__ = False
-    master: str = "local[2]"
-    driver_memory: str = "2g"
-    conf: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TestSettings:
-    __test__ = False
-    spark: TestSpark = field(default_factory=TestSpark)
+# Two cores and little memory: what a shared CI machine has to spare. Tables of a few rows live for milliseconds, so the
+# compiler that starts fast beats the one that ends fast.
+SETTINGS = Settings.model_validate(
+    {
+        "spark": {
+            "master": "local[2]",
+            "driver_memory": "2g",
+            "conf": {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"},
+        }
+    }
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def shared_spark() -> Iterator[SparkSession]:
     """The session of the whole test run, built by the project's own `session.build`."""
-    spark = session.build(TestSettings(), app="varve-tests")
+    spark = session.build(SETTINGS, app="varve-tests")
     yield spark
     spark.stop()
 

@@ -1,20 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from varve import session
-
-
-@dataclass(frozen=True)
-class Spark:
-    master: str = "local[3]"
-    driver_memory: str = "auto"
-    conf: Mapping[str, str] = field(default_factory=dict)
+from varve.config.settings import Spark
 
 
 def test_a_delta_table_is_written_merged_and_read(spark: SparkSession, lake_dir: Path) -> None:
@@ -33,8 +25,8 @@ def test_partition_values_stay_text(spark: SparkSession, lake_dir: Path) -> None
 
 
 def test_configuration_wins() -> None:
-    assert session.runtime_options(Spark())["spark.sql.shuffle.partitions"] == "3"
-    options = session.runtime_options(Spark(conf={"spark.sql.shuffle.partitions": "7"}))
+    assert session.runtime_options(Spark(master="local[3]"))["spark.sql.shuffle.partitions"] == "3"
+    options = session.runtime_options(Spark(master="local[3]", conf={"spark.sql.shuffle.partitions": "7"}))
     assert options["spark.sql.shuffle.partitions"] == "7"
 
 
@@ -56,8 +48,19 @@ def test_driver_memory_follows_the_machine(monkeypatch: pytest.MonkeyPatch, memo
 
 
 def test_a_cluster_gets_the_jars_and_a_laptop_the_loopback() -> None:
-    local, cluster = session.launch_options(Spark()), session.launch_options(Spark(master="spark://h:7077"))
+    local, cluster = (
+        session.launch_options(Spark(master="local[3]")),
+        session.launch_options(Spark(master="spark://h:7077")),
+    )
     assert local["spark.driver.host"] == "127.0.0.1"
     assert "spark.jars" not in local
     assert "spark.driver.host" not in cluster
     assert cluster["spark.jars"].count("file:") == len(session.delta_jars()) > 0
+
+
+def test_our_flags_and_those_of_the_configuration_are_both_there() -> None:
+    flags = session.launch_options(Spark(conf={"spark.driver.extraJavaOptions": "-Dx=1"}))[
+        "spark.driver.extraJavaOptions"
+    ]
+    assert "-Duser.timezone=UTC" in flags
+    assert flags.endswith(" -Dx=1")

@@ -12,53 +12,38 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
+from varve.config import load
+from varve.config.settings import Settings, Spark
+from varve.errors import ConfigError
+
 PROJECT = Path(__file__).resolve().parents[2]
 LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 ARCHIVE = "classes.jsa"
 GIB = 1024**3
+LOCAL = "local[*]"
 NOISE = ("WARNING: Using incubator modules",)
 
 
-class SparkSettings(Protocol):
-    """What the configuration says about Spark (conf/local.yml, conf/cluster.yml)."""
-
-    @property
-    def master(self) -> str: ...
-    @property
-    def driver_memory(self) -> str: ...
-    @property
-    def conf(self) -> Mapping[str, str]: ...
-
-
-class Settings(Protocol):
-    @property
-    def spark(self) -> SparkSettings: ...
-
-
 def build(settings: Settings, *, app: str) -> SparkSession:
-    """Return the process's session, made on the first call with the project's settings under those of `settings`.
-
-    What `settings.spark.conf` says wins over what stands here.
-    """
+    """The process's session, made on the first call. What `settings.spark.conf` says wins over what stands here."""
     if (active := SparkSession.getActiveSession()) is not None:
         return active
     # Made afresh each time and outside the working directory: Spark wants a warehouse, we never put a table there.
     warehouse = tempfile.mkdtemp(prefix="varve-warehouse-")
     atexit.register(shutil.rmtree, warehouse, ignore_errors=True)
-    options = {
-        **launch_options(settings.spark),
-        **runtime_options(settings.spark),
-        "spark.sql.warehouse.dir": warehouse,
-    }
-    conf = SparkConf().setAppName(app).setMaster(settings.spark.master).setAll(list(options.items()))
+    spark = settings.spark
+    options = {**runtime_options(spark), **launch_options(spark), "spark.sql.warehouse.dir": warehouse}
+    conf = SparkConf().setAppName(app).setAll(list(options.items()))
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Python workers need this environment, not any python3
+    if spark.master or "PYSPARK_GATEWAY_PORT" not in os.environ:
+        conf.setMaster(spark.master or LOCAL)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         os.environ.setdefault("SPARK_LAUNCHER_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         sink = _filtered(sys.__stderr__)
@@ -68,39 +53,41 @@ def build(settings: Settings, *, app: str) -> SparkSession:
     return SparkSession.builder.config(conf=conf).getOrCreate()
 
 
-def submit_arguments(spark: SparkSettings) -> list[str]:
+def submit_arguments(spark: Spark) -> list[str]:
     """The arguments `spark-submit` needs, for what must be known before the JVM starts."""
-    pairs = {**launch_options(spark), **spark.conf}
-    return ["--master", spark.master, *(word for key, value in pairs.items() for word in ("--conf", f"{key}={value}"))]
+    pairs = {**spark.conf, **launch_options(spark)}
+    return ["--master", spark.master or LOCAL, *(word for pair in pairs.items() for word in ("--conf", "=".join(pair)))]
 
 
-def launch_options(spark: SparkSettings) -> dict[str, str]:
-    """Settings that a JVM takes only when it starts: memory, class path, flags."""
+def launch_options(spark: Spark) -> dict[str, str]:
+    """Settings that a JVM takes only when it starts: memory, class path, flags. Those of `spark.conf` are added to."""
     jars = delta_jars()
     # Throughput counts and two cores are few: the parallel collector beats G1 there. UTC, because a JVM in local time
-    # reads old partition values and casts dates differently from the session.
-    flags = ["-XX:+UseParallelGC", "-Duser.timezone=UTC", f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}"]
+    # casts dates and reads old partition values differently from the session.
+    common = ["-XX:+UseParallelGC", "-Duser.timezone=UTC"]
+    driver = [*common, f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}"]
     archive = jars[0].with_name(ARCHIVE) if jars else None
     if archive is not None and archive.exists():
         # Classes parsed and verified beforehand; an archive that does not fit this JVM is ignored without a word.
-        flags += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
+        driver += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
     options = {
         "spark.driver.memory": driver_memory(spark.driver_memory),
-        "spark.driver.extraJavaOptions": " ".join(flags),
-        "spark.executor.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
+        "spark.driver.extraJavaOptions": _joined(spark, "spark.driver.extraJavaOptions", " ", driver),
+        "spark.executor.extraJavaOptions": _joined(spark, "spark.executor.extraJavaOptions", " ", common),
     }
     if jars:
         # On the class path, not resolved at every start (1 to 3 s).
-        options["spark.driver.extraClassPath"] = os.pathsep.join(map(str, jars))
-    if _is_local(spark.master):
+        paths = [str(jar) for jar in jars]
+        options["spark.driver.extraClassPath"] = _joined(spark, "spark.driver.extraClassPath", os.pathsep, paths)
+    if _is_local(spark):
         # A laptop on a train has no network and sometimes no name for itself.
         options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    elif jars:
-        options["spark.jars"] = ",".join(jar.as_uri() for jar in jars)  # workers fetch them from the driver
+    elif jars:  # workers fetch them from the driver
+        options["spark.jars"] = _joined(spark, "spark.jars", ",", [jar.as_uri() for jar in jars])
     return options
 
 
-def runtime_options(spark: SparkSettings) -> dict[str, str]:
+def runtime_options(spark: Spark) -> dict[str, str]:
     """Settings of the session itself; those of the configuration come last and win."""
     options = {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -126,8 +113,10 @@ def runtime_options(spark: SparkSettings) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",  # would write over our own progress lines
     }
-    if _is_local(spark.master):
-        options["spark.sql.shuffle.partitions"] = str(max(2, _cores(spark.master)))  # 200 is the largest waste locally
+    if _is_local(spark):
+        options["spark.sql.shuffle.partitions"] = str(
+            max(2, _cores(spark.master or LOCAL))
+        )  # 200 is the largest waste locally
     return {**options, **spark.conf}
 
 
@@ -159,8 +148,12 @@ def machine_memory() -> int:
     return min(limits)
 
 
-def _is_local(master: str) -> bool:
-    return master == "local" or master.startswith("local[")
+def _is_local(spark: Spark) -> bool:
+    return (spark.master or LOCAL).split("[")[0] == "local"
+
+
+def _joined(spark: Spark, key: str, separator: str, ours: list[str]) -> str:
+    return separator.join([*ours, *filter(None, [spark.conf.get(key)])])
 
 
 def _cores(master: str) -> int:
@@ -183,3 +176,18 @@ def _filtered(target: IO[str] | None) -> int:
 
     threading.Thread(target=forward, name="jvm-stderr", daemon=True).start()
     return sink
+
+
+def main(argv: list[str]) -> int:
+    """Print, each closed by NUL, what spark-submit.sh passes on: `python -m varve.session <conf folder> <env>`."""
+    try:
+        settings = load(Path(argv[0]), env=argv[1]).settings
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    sys.stdout.write("".join(f"{word}\0" for word in submit_arguments(settings.spark)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

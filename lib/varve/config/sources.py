@@ -88,6 +88,8 @@ class Csv(Model):
     """The first record holds the names; else the contract's order counts."""
     skip_rows: Annotated[int, Field(ge=0)] = 0
     """[records] before the header."""
+    strip: Flag = False
+    """Blanks around names and values are no data, as in `1.1684, 186.75`."""
 
 
 class Dataset(Model):
@@ -113,6 +115,8 @@ class FilesDataset(Dataset):
     """snapshot: a file holds all rows of its scope, so absence means deleted; changes: only what changed."""
     declared_date: PathPattern | None = None
     """Regular expression with one group on the relative path: the date or time that the file speaks for."""
+    settle_seconds: Annotated[float, Field(ge=0)] = 0
+    """A file changed more recently than this waits for the next run: for senders that write slowly and in place."""
 
     @model_validator(mode="after")
     def _options_fit_the_format(self) -> FilesDataset:

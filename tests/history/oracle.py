@@ -1,0 +1,249 @@
+"""What history must say, in plain Python, by brute force.
+
+Nothing here is shared with the engine: no Spark, no windows, no sorting of whole lives. Every answer is derived from
+one question, "which statement governs key k at time t?", asked anew at every moment at which anything was said.
+
+    Statement   one change: op ("upsert" | "delete" | "retract") on one key at (valid_from, sequence)
+    Snapshot    a complete picture of some scopes at as_of: "upsert" of every row in it, "delete" of every other key
+    Law         which columns are compared (tracked), merely carried (overwritten), break ties; and the domain
+    Version     one row of the result
+
+Times and sequences may be anything that can be ordered; None is below everything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Scope = tuple[str, str]
+Key = tuple[Any, ...]
+Identity = tuple[Scope, Key]
+Values = tuple[Any, ...]
+Life = Sequence["Statement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    keys: tuple[str, ...]
+    tracked: tuple[str, ...]
+    overwritten: tuple[str, ...] = ()
+    tie_break: tuple[str, ...] = ()  # names among tracked and overwritten
+    domain: Literal["time", "sequence"] = "time"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `Statement.values`, in their order."""
+        return self.tracked + self.overwritten
+
+    def compared(self, values: Values) -> Values:
+        return values[: len(self.tracked)]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    scope: Scope
+    key: Key
+    op: Literal["upsert", "delete", "retract"]
+    valid_from: Any
+    sequence: Any
+    values: Values  # tracked, then overwritten
+    recorded_at: Any = 0
+
+    @property
+    def identity(self) -> Identity:
+        return self.scope, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    scopes: frozenset[Scope]
+    as_of: Any
+    rows: tuple[tuple[Scope, Key, Values], ...]
+    excluded: frozenset[Identity] = frozenset()  # present in the source but not usable: nothing is said of them
+    recorded_at: Any = 0
+    sequence: Any = None
+
+
+Observation = Statement | Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    scope: Scope
+    key: Key
+    values: Values
+    valid_from: Any
+    valid_to: Any
+    is_current: bool
+    is_deleted: bool
+    recorded_at: Any = field(default=None)
+
+    @property
+    def identity(self) -> Identity:
+        return self.scope, self.key
+
+
+# --- what was said ---------------------------------------------------------------------------------------------------
+
+
+def lives(observations: Iterable[Observation], law: Law) -> dict[Identity, list[Statement]]:
+    """Every statement about every key, snapshots written out over all keys ever seen in their scopes."""
+    said = list(observations)
+    seen: set[Identity] = set()
+    for observation in said:
+        if isinstance(observation, Statement):
+            seen.add(observation.identity)
+        else:
+            seen.update((scope, key) for scope, key, _ in observation.rows)
+    result: dict[Identity, list[Statement]] = {identity: [] for identity in seen}
+    nothing = (None,) * len(law.columns)
+    for observation in said:
+        if isinstance(observation, Statement):
+            bare = replace(observation, values=nothing) if observation.op == "delete" else observation
+            result[observation.identity].append(bare)  # what a delete says of attributes is no content
+        else:
+            for statement in _expanded(observation, seen, law):
+                result[statement.identity].append(statement)
+    return result
+
+
+def _expanded(snapshot: Snapshot, seen: set[Identity], law: Law) -> Iterable[Statement]:
+    rows: dict[Identity, list[Values]] = defaultdict(list)
+    for scope, key, values in snapshot.rows:
+        rows[scope, key].append(values)
+    nothing = (None,) * len(law.columns)
+    for scope, key in seen:
+        if scope not in snapshot.scopes or (scope, key) in snapshot.excluded:
+            continue
+        said: list[tuple[Literal["upsert", "delete"], Values]] = [("upsert", v) for v in rows.get((scope, key), [])]
+        for op, values in said or [("delete", nothing)]:
+            yield Statement(scope, key, op, snapshot.as_of, snapshot.sequence, values, snapshot.recorded_at)
+
+
+# --- where a statement stands, and whether it counts -----------------------------------------------------------------
+
+
+def low(value: Any) -> tuple[Any, ...]:
+    """Orders None below everything."""
+    return () if value is None else (value,)
+
+
+def place(statement: Statement, law: Law) -> tuple[Any, ...]:
+    """What two statements share when they speak of the same moment of the same key."""
+    ties = tuple(low(statement.values[law.columns.index(name)]) for name in law.tie_break)
+    if law.domain == "sequence":
+        return low(statement.sequence), *ties
+    return low(statement.valid_from), low(statement.sequence), *ties
+
+
+def retracted(statement: Statement, life: Life, law: Law) -> bool:
+    return any(
+        all(value is None for value in other.values) or other.values == statement.values
+        for other in life
+        if other.op == "retract" and place(other, law) == place(statement, law)
+    )
+
+
+def standing(statement: Statement, life: Life, law: Law) -> bool:
+    return statement.op != "retract" and not retracted(statement, life, law)
+
+
+def rivals(statement: Statement, life: Life, law: Law) -> bool:
+    """Does another standing statement say something else at the same place?"""
+    return any(
+        place(other, law) == place(statement, law) and (other.op, other.values) != (statement.op, statement.values)
+        for other in life
+        if standing(other, life, law)
+    )
+
+
+def quarantined(life: Life, law: Law) -> list[Statement]:
+    return [s for s in life if standing(s, life, law) and rivals(s, life, law)]
+
+
+def counting(life: Life, law: Law) -> list[Statement]:
+    """The statements that are neither retracted nor tied; of identical ones the earliest time and knowledge."""
+    result = []
+    for s in life:
+        if standing(s, life, law) and not rivals(s, life, law):
+            same = [o for o in life if standing(o, life, law) and place(o, law) == place(s, law)]
+            result.append(
+                replace(s, valid_from=min(o.valid_from for o in same), recorded_at=min(o.recorded_at for o in same))
+            )
+    return result
+
+
+# --- what is true when -----------------------------------------------------------------------------------------------
+
+
+def governing(counted: Life, at: Any, law: Law) -> Statement | None:
+    """The statement that rules at a time: of all that began by then, the one with the greatest place."""
+    begun = [s for s in counted if s.valid_from <= at]
+    return max(begun, key=lambda s: place(s, law)) if begun else None
+
+
+def state_at(counted: Life, at: Any, law: Law) -> Values | None:
+    """The tracked values of one key at a time; None when it does not exist then."""
+    ruler = governing(counted, at, law)
+    return None if ruler is None or ruler.op == "delete" else law.compared(ruler.values)
+
+
+@dataclass(slots=True)
+class _Run:
+    first: Statement
+    last: Statement
+    begins: Any
+    ends: Any = None
+
+
+def life_versions(life: Life, law: Law) -> list[Version]:
+    """The versions of one key: ask who governs at every moment, and join equal neighbours."""
+    counted = counting(life, law)
+    runs: list[_Run] = []
+    for moment in sorted({s.valid_from for s in counted}):
+        ruler = governing(counted, moment, law)
+        assert ruler is not None
+        if runs and _same_state(runs[-1].last, ruler, law):
+            runs[-1].last = ruler
+        elif runs or ruler.op == "upsert":
+            if runs:
+                runs[-1].ends = moment
+            runs.append(_Run(first=ruler, last=ruler, begins=moment))
+    result: list[Version] = []
+    for run in runs:
+        deleted = run.first.op == "delete"
+        result.append(
+            Version(
+                scope=run.first.scope,
+                key=run.first.key,
+                values=result[-1].values if deleted else run.last.values,
+                valid_from=run.begins,
+                valid_to=run.ends,
+                is_current=run.ends is None and not deleted,
+                is_deleted=deleted,
+                recorded_at=run.first.recorded_at,
+            )
+        )
+    return result
+
+
+def _same_state(left: Statement, right: Statement, law: Law) -> bool:
+    if left.op == "delete" or right.op == "delete":
+        return left.op == right.op
+    return law.compared(left.values) == law.compared(right.values)
+
+
+def versions(observations: Iterable[Observation], law: Law) -> dict[Identity, list[Version]]:
+    """All versions of all keys; keys that never lived are absent."""
+    result = {identity: life_versions(life, law) for identity, life in lives(observations, law).items()}
+    return {identity: rows for identity, rows in result.items() if rows}
+
+
+def as_known(observations: Iterable[Observation], at: Any, known_at: Any, law: Law) -> dict[Identity, Values]:
+    """The live states at a time, as they were believed at another time."""
+    known = [o for o in observations if o.recorded_at <= known_at]
+    states = {identity: state_at(counting(life, law), at, law) for identity, life in lives(known, law).items()}
+    return {identity: values for identity, values in states.items() if values is not None}

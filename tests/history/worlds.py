@@ -1,0 +1,193 @@
+"""Many small histories as the scopes of one table, and the order in which the table hears of them.
+
+A history is what one scope's source says in its life: a few keys, a dozen statements, some snapshots. A world puts many
+of them side by side, so that one commit serves them all, and adds a schedule: batches and snapshots in any order, folds
+and reads at any moment, replays, a column that appears half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from .oracle import Key, Law, Observation, Scope, Snapshot, Statement, Values
+
+# ("a", "bc") and ("ab", "c") are one key to whoever concatenates
+KEYS: tuple[Key, ...] = (("a", "bc"), ("ab", "c"), ("a", "b"), ("b", "a"))
+TIMES = 12
+SHARE = {"duplicate": 0.15, "delete": 0.26, "tie": 0.05, "retract": 0.07, "sequel": 0.07}  # deletes: of what is left
+TRACKED = ("state", "amount", "extra")
+TIME_LAW = Law(keys=("k1", "k2"), tracked=TRACKED, overwritten=("note",))
+SEQUENCE_LAW = replace(TIME_LAW, domain="sequence")
+TIE_BREAK_LAW = replace(TIME_LAW, tie_break=("note",))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One manifest of changes; everything in it was recorded at the same time."""
+
+    name: str
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One manifest that is a snapshot of some scopes."""
+
+    name: str
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """arrive: hear a manifest (a second time = replay); fold; read: compare everything with the oracle."""
+
+    kind: str  # "arrive" | "fold" | "read" | "column"
+    manifest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    law: Law
+    scopes: tuple[Scope, ...]
+    manifests: dict[str, Batch | Picture]
+    steps: tuple[Step, ...] = field(default=())
+
+    def observations(self, names: Sequence[str] | None = None) -> list[Observation]:
+        result: list[Observation] = []
+        for name in dict.fromkeys(self.manifests if names is None else names):
+            manifest = self.manifests[name]
+            result.extend(manifest.statements if isinstance(manifest, Batch) else [manifest.snapshot])
+        return result
+
+    def only(self, scopes: frozenset[Scope]) -> World:
+        """The same world with fewer scopes, for telling what failed."""
+        kept: dict[str, Batch | Picture] = {}
+        for name, manifest in self.manifests.items():
+            if isinstance(manifest, Batch):
+                kept[name] = replace(manifest, statements=tuple(s for s in manifest.statements if s.scope in scopes))
+            else:
+                kept[name] = Picture(name, narrowed(manifest.snapshot, scopes))
+        return replace(self, scopes=tuple(s for s in self.scopes if s in scopes), manifests=kept)
+
+
+def narrowed(snapshot: Snapshot, scopes: frozenset[Scope]) -> Snapshot:
+    return replace(
+        snapshot,
+        scopes=snapshot.scopes & scopes,
+        rows=tuple(row for row in snapshot.rows if row[0] in scopes),
+        excluded=frozenset(identity for identity in snapshot.excluded if identity[0] in scopes),
+    )
+
+
+def scope_of(number: int) -> Scope:
+    return ("ES", "IT", "PT")[number % 3], f"e{number:03d}"
+
+
+def values(draw: Random, law: Law, *, generation: int) -> Values:
+    """A state out of very few, so that equal neighbours, returns and ties are common; nulls are values."""
+    state = draw.choice(("A", "A", "B", None))
+    amount = draw.choice((1, 1, 1, 2, None))
+    extra = draw.choice((None, None, "x")) if generation else None
+    return (state, amount, extra, draw.choice(("n1", "n2", None)))[: len(law.columns)]
+
+
+def statements(draw: Random, scope: Scope, law: Law, batches: int) -> list[tuple[int, Statement]]:
+    """What one source says, and with which batch each statement arrives. Later batches know the new column."""
+    keys = draw.sample(KEYS, draw.randint(1, 3))
+    nothing: Values = (None,) * len(law.columns)
+    said: list[tuple[int, Statement]] = []
+    for number in range(draw.randint(4, 14)):
+        batch = draw.randrange(batches)
+        generation = int(batch >= batches // 2)
+        roll = draw.random()
+        model = draw.choice(said)[1] if said else None
+        if model is not None and any(v is not None for v in model.values[2:3]) and not generation:
+            model = None  # an old batch cannot repeat what has the new column
+        if model is not None and roll < (edge := SHARE["duplicate"]):
+            moved = model
+            if law.domain == "sequence" and draw.random() < 0.5:
+                moved = replace(model, valid_from=draw.randrange(TIMES))  # the same change extracted at another time
+            said.append((batch, moved))
+        elif model is not None and roll < (edge := edge + SHARE["tie"]):
+            other = replace(model, op="upsert", values=values(draw, law, generation=generation))
+            said.append((batch, other))
+        elif model is not None and roll < (edge := edge + SHARE["retract"]):
+            content = nothing if draw.random() < 0.3 else model.values
+            said.append((batch, replace(model, op="retract", values=content)))
+        elif model is not None and model.sequence is not None and roll < edge + SHARE["sequel"]:
+            sequel = values(draw, law, generation=generation)
+            said.append((batch, replace(model, op="upsert", sequence=model.sequence + 1, values=sequel)))
+        else:
+            deleted = draw.random() < SHARE["delete"]
+            sequence = number * 10 if law.domain == "sequence" else draw.choice((None, None, 0, 1))
+            content = values(draw, law, generation=generation)
+            said.append(
+                (
+                    batch,
+                    Statement(
+                        scope=scope,
+                        key=draw.choice(keys),
+                        op="delete" if deleted else "upsert",
+                        valid_from=draw.randrange(TIMES),
+                        sequence=sequence,
+                        values=nothing if deleted and draw.random() < 0.8 else content,
+                    ),
+                )
+            )
+    return said
+
+
+def world(draw: Random, law: Law, *, histories: int, batches: int, pictures: int) -> World:
+    """Manifests of a world without a schedule. Every third scope hears changes only."""
+    scopes = tuple(scope_of(number) for number in range(histories))
+    arriving: dict[int, list[Statement]] = {number: [] for number in range(batches)}
+    for scope in scopes:
+        for batch, statement in statements(draw, scope, law, batches):
+            arriving[batch].append(replace(statement, recorded_at=1 + batch))
+    manifests: dict[str, Batch | Picture] = {
+        f"changes-{number}": Batch(f"changes-{number}", tuple(said)) for number, said in arriving.items()
+    }
+    moments = draw.sample(range(1, TIMES), pictures)
+    for number, moment in enumerate(moments):
+        name = f"snapshot-{number}"
+        manifests[name] = Picture(name, _picture(draw, scopes, law, number=number, moment=moment, batches=batches))
+    return World(law=law, scopes=scopes, manifests=manifests)
+
+
+def _picture(draw: Random, scopes: Sequence[Scope], law: Law, *, number: int, moment: int, batches: int) -> Snapshot:
+    present = [scope for position, scope in enumerate(scopes) if position % 3 and draw.random() < 0.8]
+    rows: list[tuple[Scope, Key, Values]] = []
+    excluded: set[tuple[Scope, Key]] = set()
+    for scope in present:
+        for key in KEYS[: draw.randint(1, 4)]:
+            if draw.random() < 0.06:
+                excluded.add((scope, key))
+            elif draw.random() < 0.6:
+                rows.append((scope, key, values(draw, law, generation=0)))
+    return Snapshot(
+        scopes=frozenset(present),
+        as_of=moment,
+        rows=tuple(rows),
+        excluded=frozenset(excluded),
+        recorded_at=20 + number,
+        sequence=moment * 12 + 5 if law.domain == "sequence" else None,
+    )
+
+
+def sizes(a_world: World) -> dict[str, Any]:
+    """How the world is made up, to check the shares that were asked for."""
+    said = [s for m in a_world.manifests.values() if isinstance(m, Batch) for s in m.statements]
+    identical = len(said) - len(
+        {
+            replace(s, recorded_at=0, valid_from=0) if a_world.law.domain == "sequence" else replace(s, recorded_at=0)
+            for s in said
+        }
+    )
+    return {
+        "statements": len(said),
+        "deletes": sum(s.op == "delete" for s in said) / len(said),
+        "duplicates": identical / len(said),
+    }

@@ -1,0 +1,62 @@
+"""What the next layer sees of raw: manifests, and the records of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from varve.errors import StorageError
+from varve.raw import manifest as manifest_file
+from varve.raw.manifest import Manifest
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def manifests(lake: str | Path, source: str, dataset: str) -> list[Manifest]:
+    """All published extracts of the dataset, landed and parked, in the order in which they are to be loaded."""
+    found = Path(lake, "raw", source, dataset).glob(f"country=*/entity=*/day=*/extract=*/{manifest_file.NAME}")
+    return sorted((manifest_file.decode(path) for path in found), key=lambda m: m.order)
+
+
+def waiting(found: Iterable[Manifest], *, decided: Collection[str] = ()) -> list[Manifest]:
+    """The parked extracts that nobody has decided about and that no later delivery of the same file has replaced.
+
+    decided: the ids that a person discarded.
+    """
+    found = list(found)
+    landed = sorted((m for m in found if m.status == "landed"), key=lambda m: m.landed_at)
+    healed = {(m.origin.path, m.declared): m.landed_at for m in landed}
+
+    def replaced(parked: Manifest) -> bool:
+        at = healed.get((parked.origin.path, parked.declared))
+        return at is not None and at > parked.landed_at
+
+    return [m for m in found if m.status == "parked" and m.id not in decided and not replaced(m)]
+
+
+def read(spark: SparkSession, manifest: Manifest) -> DataFrame:
+    """The records of a landed extract: (_position bigint, _record string, c0 … cN string).
+
+    The schema comes from the manifest, never from the files, the folder names or a guess.
+    """
+    fields = "".join(f", c{index} string" for index in range(len(manifest.columns)))
+    return _frame(spark, manifest, "records", f"_position bigint, _record string{fields}")
+
+
+def read_rejects(spark: SparkSession, manifest: Manifest) -> DataFrame:
+    """The records that could not be framed: (_position bigint, _record string, _reason string)."""
+    return _frame(spark, manifest, "rejects", "_position bigint, _record string, _reason string")
+
+
+def _frame(spark: SparkSession, manifest: Manifest, role: str, schema: str) -> DataFrame:
+    if manifest.status != "landed":
+        raise StorageError("a parked extract has no records", where=manifest.folder, found=manifest.reason)
+    paths = manifest.paths(role)
+    if not paths:
+        return spark.createDataFrame([], schema)
+    absent = [path for path in paths if not Path(path).exists()]
+    if absent:
+        raise StorageError("a file that the manifest lists is gone", where=manifest.folder, found=f"no {absent[0]}")
+    return spark.read.schema(schema).parquet(*paths)

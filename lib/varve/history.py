@@ -7,8 +7,8 @@ Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attr
 * changes (the log): op string [upsert, delete, retract], valid_from timestamp, sequence [any orderable type, null =
   lowest], recorded_at timestamp, manifest string, contract_version string.
 * versions: valid_from timestamp, valid_to timestamp [null = last], is_current, is_deleted, recorded_at timestamp,
-  version_key bigint, row_hash bigint [of the tracked attributes], last_position struct<valid_from, sequence> [of the last
-  row: the greatest position in the key's log], is_open boolean [valid_to is null].
+  version_key bigint, row_hash bigint [of the tracked attributes], last_position struct<valid_from, sequence> [of the
+  last row: the greatest position in the key's log], is_open boolean [valid_to is null].
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Policy:
         return (*self.attributes, *self.overwritten)
 
 
-# --- the law -----------------------------------------------------------------------------------------------------------
+# --- the law --------------------------------------------------------------------------------------------------
 
 
 def timeline(changes: DataFrame, policy: Policy) -> DataFrame:
@@ -252,7 +252,7 @@ def version_key(policy: Policy) -> Column:
     return F.xxhash64(*policy.identity, "valid_from")
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------------------
 
 
 def as_of(versions: DataFrame, valid_at: datetime) -> DataFrame:
@@ -267,25 +267,30 @@ def as_known(changes: DataFrame, valid_at: datetime, known_at: datetime, policy:
     return as_of(timeline(changes.filter(F.col("recorded_at") <= F.lit(known_at)), policy), valid_at)
 
 
-# --- folding -----------------------------------------------------------------------------------------------------------
+# --- folding --------------------------------------------------------------------------------------------------
 
 
 def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """The identities that changes touch, with what decides how they are folded.
 
-    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no retract and no two
-    changes at one position, so that the changes can be put after the open row as they are.
+    Returns (identity, first_from, first_sequence, is_plain, has_delete), one row per identity; is_plain: no retract and no
+    two different changes at one position, so that the changes can be put after the open row as they are.
     """
     position = F.struct("valid_from", "sequence", *_tie_break(policy))
-    return pending.groupBy(*policy.identity).agg(
+    statements = pending.select(
+        *policy.identity, "op", "valid_from", "sequence", position.alias("position"),
+        F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("content_hash"),
+    ).distinct()  # fmt: skip
+    return statements.groupBy(*policy.identity).agg(
         F.min("valid_from").alias("first_from"),
         F.min("sequence").alias("first_sequence"),
-        (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct(position))).alias("is_plain"),
+        (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("position"))).alias("is_plain"),
+        F.max(F.col("op") == DELETE).alias("has_delete"),
     )
 
 
 def continues(policy: Policy) -> Column:
-    """Whether changes lie after everything in the key's log: over `touched` joined with the open row's last_position."""
+    """Whether changes lie after all that is in the key's log: over `touched` joined with the open row's last_position."""
     later = F.col("is_plain") & (F.col("first_from") > F.col("last_position.valid_from"))
     if policy.domain == "sequence":
         later = later & F.coalesce(F.col("first_sequence") > F.col("last_position.sequence"), F.lit(False))
@@ -308,23 +313,31 @@ def continuation(open_rows: DataFrame, pending: DataFrame, policy: Policy) -> Da
     return _versions(states.withColumn("last_position", newest), policy)
 
 
-# --- snapshots ---------------------------------------------------------------------------------------------------------
+# --- snapshots ------------------------------------------------------------------------------------------------
 
 
 def compared(rows: DataFrame, live: DataFrame, policy: Policy) -> DataFrame:
-    """What a snapshot says that the state before it does not: (identity, payload, op), one row per identity that differs.
+    """What a snapshot says that the state before it does not: (identity, payload, op, kind [inserted, changed, deleted]).
 
-    rows: the snapshot (identity, payload), unique by identity; live: the live rows of its scopes just before it.
+    rows: the snapshot (identity, payload); live: the live rows of its scopes just before it. An identity that the snapshot
+    states twice with different content is returned with all its rows, so that the log shows the contradiction.
     """
-    new = rows.select(*policy.identity, *policy.payload, row_hash(policy.payload).alias("new_hash"))
+    key = Window.partitionBy(*policy.identity)
+    hashed = rows.select(*policy.identity, *policy.payload, row_hash(policy.payload).alias("new_hash"))
+    new = hashed.withColumn("is_twofold", F.min("new_hash").over(key) != F.max("new_hash").over(key))
     old = live.select(*policy.identity, row_hash(policy.payload).alias("old_hash"))
-    differs = F.col("new_hash").isNull() | F.col("old_hash").isNull() | (F.col("new_hash") != F.col("old_hash"))
-    op = F.when(F.col("new_hash").isNull(), DELETE).otherwise(UPSERT)
-    kind = (
-        F.when(F.col("new_hash").isNull(), "deleted").when(F.col("old_hash").isNull(), "inserted").otherwise("changed")
+    is_absent, is_new = F.col("new_hash").isNull(), F.col("old_hash").isNull()
+    differs = is_absent | is_new | F.col("is_twofold") | (F.col("new_hash") != F.col("old_hash"))
+    return (
+        new.join(old, list(policy.identity), "full_outer")
+        .filter(differs)
+        .select(
+            *policy.identity,
+            *policy.payload,
+            F.when(is_absent, DELETE).otherwise(UPSERT).alias("op"),
+            F.when(is_absent, "deleted").when(is_new, "inserted").otherwise("changed").alias("kind"),
+        )
     )
-    both = new.join(old, list(policy.identity), "full_outer").filter(differs)
-    return both.select(*policy.identity, *policy.payload, op.alias("op"), kind.alias("kind"))
 
 
 def bucket(policy: Policy, buckets: int) -> Column:
@@ -337,14 +350,14 @@ def checksum(policy: Policy) -> Column:
     return F.xxhash64(*policy.identity, row_hash(policy.payload))
 
 
-# --- auditing ----------------------------------------------------------------------------------------------------------
+# --- auditing -------------------------------------------------------------------------------------------------
 
 
 def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     """What is wrong with versions: (identity, kind, detail), one row per identity and kind; nothing when all is well.
 
     Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns contradict
-    its row_hash), not_in_log (a version that the log does not give) and missing (one that the log gives and that is absent).
+    its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and that is absent).
     """
     life = Window.partitionBy(*policy.identity).orderBy("valid_from", F.col("valid_to").asc_nulls_last())
     key = Window.partitionBy(*policy.identity)

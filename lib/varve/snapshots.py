@@ -1,0 +1,449 @@
+"""Complete snapshots in an entity's log: compare, guard's numbers, log the differences, re-assert on late arrivals.
+
+The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it. The rows that
+do not differ are asserted all the same, silently; so whatever arrives from before a snapshot is followed by that snapshot's
+assertion on the keys it touches, written out, with the snapshot's own position, time of recording and manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from varve import history
+from varve.errors import ContractError
+from varve.history import Policy
+from varve.scope import SCOPE_COLUMNS, Scope
+from varve.store import Commit
+
+if TYPE_CHECKING:
+    from varve.history_table import HistoryTable
+
+BUCKETS: Final = 256
+LOW_BITS: Final = 0xFFFFFFFF
+STATISTICS_STEP: Final = timedelta(milliseconds=1)  # Delta keeps the greatest timestamp of a file in whole milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A complete picture of `scopes` at `as_of` [UTC, when its reading began]; a scope that is not listed proves nothing.
+
+    sequence: the position in the domain of the entity's changes, when it has one.
+    """
+
+    manifest: str
+    scopes: tuple[Scope, ...]
+    as_of: datetime
+    recorded_at: datetime
+    sequence: object = None
+    contract_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of one scope [rows]: in the snapshot, and by how it differs from the state before."""
+
+    rows: int = 0
+    inserted: int = 0
+    changed: int = 0
+    deleted: int = 0
+
+    @property
+    def live_before(self) -> int:
+        """Keys that were live before the snapshot."""
+        return self.rows - self.inserted + self.deleted
+
+    @property
+    def deleted_share(self) -> float:
+        """[0..1] of the keys that were live before."""
+        return self.deleted / self.live_before if self.live_before > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A snapshot beside the state before it; nothing is written yet. changes: (identity, payload, op, kind), persisted."""
+
+    snapshot: Snapshot
+    counts: Mapping[Scope, Counts]
+    changes: DataFrame | None
+    checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]] = field(repr=False)
+    is_latest: bool = True
+
+    @property
+    def differs(self) -> bool:
+        """Whether any row differs."""
+        return any(c.inserted or c.changed or c.deleted for c in self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An accepted snapshot in the log, for one scope."""
+
+    scope: Scope
+    as_of: datetime
+    sequence: object
+    recorded_at: datetime
+    manifest: str
+    contract_version: str
+    detail: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def records(table: HistoryTable) -> list[Record]:
+    """The accepted snapshots, oldest first; read without a Spark job."""
+    rows = table.store.small(table.layer, table.log_table, record="snapshot")
+    found = [
+        Record(
+            scope=Scope(*(row[c] for c in SCOPE_COLUMNS)), as_of=row["valid_from"].astimezone(UTC), sequence=row["sequence"],
+            recorded_at=row["recorded_at"].astimezone(UTC), manifest=row["manifest"],
+            contract_version=row["contract_version"], detail=json.loads(row["detail"]),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return sorted(found, key=lambda r: (r.as_of, r.recorded_at, r.manifest))
+
+
+# --- comparing ------------------------------------------------------------------------------------------------
+
+
+def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None) -> Comparison:
+    """The snapshot beside the state before it.
+
+    rows: (identity, payload) of its scopes; excluded: identities that it holds but says nothing valid about: they count as
+    present. Only buckets whose checksum differs from the snapshot before are compared row by row.
+    """
+    policy = table.policy
+    if policy.domain == "sequence" and snapshot.sequence is None:
+        raise ContractError(
+            "a snapshot of an entity that is ordered by sequence needs a position in that order",
+            where=f"{table.entity}, manifest {snapshot.manifest}", found="no sequence",
+            remedy="Let the extract record the log position at which its reading began.",
+        )  # fmt: skip
+    checksums = _checksums(rows, snapshot, policy)
+    known = records(table)
+    is_latest = not _reaches(table, snapshot)
+    suspects = _suspect_buckets(table, checksums, known, snapshot, excluded) if is_latest else None
+    if suspects is not None and not any(suspects.values()):
+        counts = {scope: Counts(rows=_total(checksums[scope])) for scope in snapshot.scopes}
+        return Comparison(snapshot, counts, None, _published(checksums, excluded, policy), is_latest)
+    live = _state_before(table, snapshot, is_latest)
+    if live is None:
+        changes = rows.select(*policy.identity, *policy.payload).withColumns(
+            {"op": F.lit("upsert"), "kind": F.lit("inserted")}
+        )
+    else:
+        suspect = _in_buckets(policy, suspects) if suspects is not None else F.lit(True)
+        changes = history.compared(rows.filter(suspect), live.filter(suspect), policy)
+    if excluded is not None:
+        unspoken = history.of_identities(changes, excluded, policy, keep=False)
+        changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
+    changes = changes.persist()
+    counts = _counted(changes, checksums, snapshot, policy)
+    return Comparison(snapshot, counts, changes, _published(checksums, excluded, policy), is_latest)
+
+
+def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
+    """Per scope and bucket: rows, and the sums of the low and high halves of the row checksums (they cannot overflow)."""
+    share = history.checksum(policy)
+    sums = (
+        rows.select(*SCOPE_COLUMNS, history.bucket(policy, BUCKETS).alias("bucket"), share.alias("share"))
+        .groupBy(*SCOPE_COLUMNS, "bucket")
+        .agg(
+            F.count("*").alias("rows"),
+            F.sum(F.col("share").bitwiseAND(F.lit(LOW_BITS))).alias("low"),
+            F.sum(F.shiftrightunsigned("share", 32)).alias("high"),
+        )
+    )
+    found: dict[Scope, dict[int, tuple[int, int, int]]] = {scope: {} for scope in snapshot.scopes}
+    for row in sums.collect():
+        scope = Scope(row.scope_country, row.scope_entity)
+        if scope not in found:
+            raise ContractError(
+                f"the snapshot has rows of scope {scope}, which its manifest does not list",
+                where=f"manifest {snapshot.manifest}", expected=", ".join(map(str, snapshot.scopes)),
+            )  # fmt: skip
+        found[scope][row.bucket] = (row.rows, row.low, row.high)
+    return found
+
+
+def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
+    """Whether the log holds anything at or behind the snapshot in its scopes, by the statistics of the log's files."""
+    scopes = {(s.country, s.entity) for s in snapshot.scopes}
+    for file in table.store.files(table.layer, table.log_table):
+        if (file["partition.scope_country"], file["partition.scope_entity"]) not in scopes:
+            continue
+        if file["partition.record"] == "waiting":
+            continue
+        latest = file.get("max.valid_from")
+        if latest is None or _utc(latest) + STATISTICS_STEP >= snapshot.as_of:
+            return True
+    return False
+
+
+def _suspect_buckets(
+    table: HistoryTable,
+    checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]],
+    known: list[Record],
+    snapshot: Snapshot,
+    excluded: DataFrame | None,
+) -> dict[Scope, set[int]]:
+    """Per scope the buckets in which the snapshot may differ from the state before it."""
+    bases = {record.scope: record for record in known}  # the latest of each scope
+    everything = set(range(BUCKETS))
+    suspects: dict[Scope, set[int]] = {}
+    for scope in snapshot.scopes:
+        base = bases.get(scope)
+        if base is None or not base.detail["is_latest"] or base.contract_version != snapshot.contract_version:
+            suspects[scope] = everything
+            continue
+        old = {int(b): tuple(sums) if sums else None for b, sums in base.detail["checksums"].items()}
+        now = checksums[scope]
+        suspects[scope] = {b for b in everything if now.get(b) != old.get(b)}
+    if any(len(found) < BUCKETS for found in suspects.values()):
+        for scope, touched in _touched_since(table, bases, snapshot).items():
+            suspects[scope] |= touched
+    if excluded is not None:
+        for scope, touched in _buckets_of(excluded, table.policy).items():
+            suspects[scope] |= touched
+    return suspects
+
+
+def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record], snapshot: Snapshot) -> dict[Scope, set[int]]:
+    """Buckets with changes at or behind the latest snapshot of their scope, other than its own."""
+    scopes = {(s.country, s.entity): s for s in snapshot.scopes}
+    later = False
+    for file in table.store.files(table.layer, table.log_table):
+        scope = scopes.get((file["partition.scope_country"], file["partition.scope_entity"]))
+        if scope is None or file["partition.record"] != "change" or scope not in bases:
+            continue
+        latest = file.get("max.valid_from")
+        later |= latest is None or _utc(latest) + STATISTICS_STEP > bases[scope].as_of
+    if not later:
+        return {}
+    since = reduce(
+        Column.__or__,
+        [
+            (F.col("scope_country") == s.country)
+            & (F.col("scope_entity") == s.entity)
+            & (F.col("valid_from") >= F.lit(bases[s].as_of))
+            & (F.col("manifest") != bases[s].manifest)
+            for s in snapshot.scopes
+            if s in bases
+        ],
+    )
+    return _buckets_of(table.log().filter(since), table.policy)
+
+
+def _buckets_of(identities: DataFrame, policy: Policy) -> dict[Scope, set[int]]:
+    found: dict[Scope, set[int]] = {}
+    for row in identities.select(*SCOPE_COLUMNS, history.bucket(policy, BUCKETS).alias("bucket")).distinct().collect():
+        found.setdefault(Scope(row.scope_country, row.scope_entity), set()).add(row.bucket)
+    return found
+
+
+def _in_buckets(policy: Policy, suspects: Mapping[Scope, set[int]]) -> Column:
+    of_row = history.bucket(policy, BUCKETS)
+    tests = [
+        (F.col("scope_country") == s.country)
+        & (F.col("scope_entity") == s.entity)
+        & (F.lit(True) if len(found) == BUCKETS else of_row.isin(sorted(found)))
+        for s, found in suspects.items()
+        if found
+    ]
+    return reduce(Column.__or__, tests, F.lit(False))
+
+
+def _state_before(table: HistoryTable, snapshot: Snapshot, is_latest: bool) -> DataFrame | None:
+    """The live rows just before the snapshot in its scopes, None when the log is empty."""
+    if not table.store.exists(table.layer, table.log_table):
+        return None
+    if is_latest:
+        return table.read().filter(_scopes(snapshot)).filter("is_current")
+    before = table.log().filter(_scopes(snapshot)).filter(_is_before(table.policy, snapshot.as_of, snapshot.sequence))
+    return history.timeline(before, table.policy).filter("is_current")
+
+
+def _scopes(snapshot: Snapshot) -> Column:
+    pairs = [(F.col("scope_country") == s.country) & (F.col("scope_entity") == s.entity) for s in snapshot.scopes]
+    return reduce(Column.__or__, pairs)
+
+
+def _is_before(policy: Policy, as_of: datetime, sequence: object) -> Column:
+    """Whether a change lies before the position (as_of, sequence), nulls lowest."""
+    number = F.lit(sequence)
+    lower = F.col("sequence").isNull() | (F.col("sequence") < number) if sequence is not None else F.lit(False)
+    if policy.domain == "sequence":
+        return F.coalesce(lower, F.lit(False))
+    moment = F.lit(as_of)
+    return (F.col("valid_from") < moment) | ((F.col("valid_from") == moment) & lower)
+
+
+def _counted(
+    changes: DataFrame,
+    checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]],
+    snapshot: Snapshot,
+    policy: Policy,
+) -> dict[Scope, Counts]:
+    numbers: dict[Scope, dict[str, int]] = {scope: {} for scope in snapshot.scopes}
+    kinds = changes.groupBy(*SCOPE_COLUMNS, "kind").agg(F.count_distinct(*policy.keys).alias("keys"))
+    for row in kinds.collect():
+        numbers[Scope(row.scope_country, row.scope_entity)][row.kind] = row["keys"]
+    return {scope: Counts(rows=_total(checksums[scope]), **found) for scope, found in numbers.items()}
+
+
+def _total(buckets: Mapping[int, tuple[int, int, int]]) -> int:
+    return sum(rows for rows, _, _ in buckets.values())
+
+
+def _published(
+    checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]], excluded: DataFrame | None, policy: Policy
+) -> Mapping[Scope, Mapping[int, tuple[int, int, int]]]:
+    """The checksums to keep: without the buckets of identities that the snapshot says nothing about (never equal)."""
+    if excluded is None:
+        return checksums
+    unsure = _buckets_of(excluded, policy)
+    return {
+        scope: {b: (-1, 0, 0) for b in unsure.get(scope, set())} | {
+            b: sums for b, sums in buckets.items() if b not in unsure.get(scope, set())
+        }
+        for scope, buckets in checksums.items()
+    }  # fmt: skip
+
+
+# --- logging --------------------------------------------------------------------------------------------------
+
+
+def append(table: HistoryTable, comparison: Comparison) -> Commit:
+    """Log the snapshot: its records, its differences and what they make necessary to say again; one commit, once."""
+    snapshot, policy = comparison.snapshot, table.policy
+    schema = table.log_schema(comparison.changes)
+    rows = table.spark.createDataFrame(
+        [_record_row(scope, comparison, schema) for scope in snapshot.scopes], schema
+    )  # fmt: skip
+    if comparison.changes is not None and comparison.differs:
+        stated = comparison.changes.select(
+            *policy.identity, *policy.payload, "op",
+            F.lit(snapshot.as_of).alias("valid_from"),
+            F.lit(snapshot.sequence).cast(schema["sequence"].dataType).alias("sequence"),
+            F.lit(snapshot.recorded_at).alias("recorded_at"),
+            F.lit(snapshot.manifest).alias("manifest"),
+            F.lit(snapshot.contract_version).alias("contract_version"),
+        )  # fmt: skip
+        rows = rows.unionByName(table.as_log(stated))
+        again = None if comparison.is_latest else reassertions(table, stated)
+        if again is not None:
+            rows = rows.unionByName(table.as_log(again))
+    commit = table.append_records(
+        rows, txn=snapshot.manifest, note={"kind": "changes" if comparison.differs else "snapshot"}
+    )
+    if comparison.changes is not None:
+        comparison.changes.unpersist()
+    return commit
+
+
+def _record_row(scope: Scope, comparison: Comparison, schema: T.StructType) -> tuple[object, ...]:
+    snapshot = comparison.snapshot
+    detail = {
+        "rows": comparison.counts[scope].rows,
+        "is_latest": comparison.is_latest,
+        "checksums": {str(b): sums if sums[0] >= 0 else None for b, sums in comparison.checksums[scope].items()},
+    }
+    values: dict[str, object] = {
+        "scope_country": scope.country, "scope_entity": scope.entity, "op": "snapshot", "valid_from": snapshot.as_of,
+        "sequence": snapshot.sequence, "recorded_at": snapshot.recorded_at, "manifest": snapshot.manifest,
+        "contract_version": snapshot.contract_version, "detail": json.dumps(detail), "record": "snapshot",
+    }  # fmt: skip
+    return tuple(values.get(f.name) for f in schema)
+
+
+def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
+    """What the snapshots behind arriving changes assert of the keys that these touch; None when there is none.
+
+    arriving: changes not yet in the log. Each calls on the next snapshot of its scope, and on one at its own position.
+    """
+    policy, names = table.policy, list(table.policy.identity)
+    known = records(table)
+    if not known:
+        return None
+    distinct = arriving.select(*names, "valid_from", "sequence").distinct().persist()
+    span = distinct.agg(F.min(F.struct(*_order(policy))), F.max(F.struct(*_order(policy)))).first()
+    assert span is not None
+    first, last = _sortable(span[0]), _sortable(span[1])
+    called: list[DataFrame] = []
+    for record, before in _with_previous(known, policy):
+        if _sortable(_position(policy, record)) < first:
+            continue
+        if before is not None and _sortable(_position(policy, before)) > last:
+            continue
+        reaches = _is_before(policy, record.as_of, record.sequence) | _is_at(policy, record)
+        if before is not None:
+            reaches &= ~_is_before(policy, before.as_of, before.sequence)
+        in_scope = F.struct(*SCOPE_COLUMNS) == F.struct(F.lit(record.scope.country), F.lit(record.scope.entity))
+        keys = distinct.filter(in_scope & reaches).select(*names).distinct()
+        if not keys.isEmpty():
+            called.append(_asserted(table, record, keys.localCheckpoint()))
+    distinct.unpersist()
+    return reduce(DataFrame.unionByName, called) if called else None
+
+
+def _asserted(table: HistoryTable, record: Record, keys: DataFrame) -> DataFrame:
+    """What a snapshot silently asserts of `keys`: the state before it, of those that it does not name in the log."""
+    policy, names = table.policy, list(table.policy.identity)
+    log = history.of_identities(table.log(), keys, policy)
+    named = log.filter(_is_at(policy, record) & (F.col("manifest") == record.manifest)).select(*names).distinct()
+    silent = keys.join(named, names, "left_anti")
+    before = history.timeline(log.filter(_is_before(policy, record.as_of, record.sequence)), policy).filter(
+        "is_current"
+    )
+    stated = silent.join(before.select(*names, *policy.payload, F.lit("upsert").alias("op")), names, "left")
+    return stated.select(
+        *names, *policy.payload,
+        F.coalesce("op", F.lit("delete")).alias("op"),
+        F.lit(record.as_of).alias("valid_from"),
+        F.lit(record.sequence).cast(log.schema["sequence"].dataType).alias("sequence"),
+        F.lit(record.recorded_at).alias("recorded_at"),
+        F.lit(record.manifest).alias("manifest"),
+        F.lit(record.contract_version).alias("contract_version"),
+    )  # fmt: skip
+
+
+def _is_at(policy: Policy, record: Record) -> Column:
+    same = F.col("sequence").eqNullSafe(F.lit(record.sequence))
+    return same if policy.domain == "sequence" else same & (F.col("valid_from") == F.lit(record.as_of))
+
+
+def _order(policy: Policy) -> list[str]:
+    """The columns that order statements across keys."""
+    return ["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]
+
+
+def _position(policy: Policy, record: Record) -> tuple[object, ...]:
+    return (record.sequence,) if policy.domain == "sequence" else (record.as_of, record.sequence)
+
+
+def _sortable(position: Iterable[Any]) -> tuple[Any, ...]:
+    """A position that Python orders as Spark does: nulls lowest."""
+    return tuple((value is not None, _utc(value) if isinstance(value, datetime) else value or 0) for value in position)
+
+
+def _with_previous(known: list[Record], policy: Policy) -> list[tuple[Record, Record | None]]:
+    """Every record with the one before it in its scope, of another position; in order of position."""
+    pairs: list[tuple[Record, Record | None]] = []
+    before: dict[Scope, list[Record]] = {}
+    for record in sorted(known, key=lambda r: _sortable(_position(policy, r))):
+        earlier = [r for r in before.get(record.scope, []) if _position(policy, r) != _position(policy, record)]
+        pairs.append((record, earlier[-1] if earlier else None))
+        before.setdefault(record.scope, []).append(record)
+    return pairs
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

@@ -1,0 +1,292 @@
+"""The tables of the lake: plain Delta at `<lake>/<layer>/<table>`. The only module that imports `delta`.
+
+Every write names its transaction, so the same write a second time changes nothing. What can be answered from the Delta
+log alone (does it exist, which version, was this manifest loaded) is answered without a Spark job and without a session.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import deltalake
+import pyarrow
+from delta.tables import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+
+from varve.errors import DefectError, StorageError
+from varve.scope import SCOPE_COLUMNS
+
+LAYERS: Final = ("bronze", "silver", "gold", "ops")
+ONCE: Final = 1  # the version of a transaction that happens once: a manifest's
+
+_TXN: Final = "spark.databricks.delta.write.txn{}"
+_NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a write did. version: of the table, None when there was nothing to write; rows, files, bytes: added."""
+
+    version: int | None = None
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The transactions that a table has committed: `manifest in loaded`."""
+
+    table: deltalake.DeltaTable | None
+
+    def __contains__(self, transaction: object) -> bool:
+        return self.table is not None and self.table.transaction_version(str(transaction)) is not None
+
+
+class Store:
+    """The Delta tables under one root. `session` gives the Spark session when a job is needed, not before."""
+
+    def __init__(self, session: Callable[[], SparkSession], root: str | Path) -> None:
+        self._session = session
+        self.root = str(root)
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, started at the first call."""
+        return self._session()
+
+    # --- what the Delta log knows: no job, no session ---------------------------------------------------------
+
+    def path(self, layer: str, table: str) -> str:
+        """Where the table lies."""
+        return f"{self.root}/{layer}/{table}"
+
+    def exists(self, layer: str, table: str) -> bool:
+        """Whether the table has been written."""
+        return self._log(layer, table) is not None
+
+    def version(self, layer: str, table: str) -> int | None:
+        """The latest version, None when there is no table."""
+        log = self._log(layer, table)
+        return None if log is None else log.version()
+
+    def loaded(self, layer: str, table: str) -> Loaded:
+        """The transactions of the table; `manifest.id in store.loaded(...)` says whether it was written."""
+        return Loaded(self._log(layer, table))
+
+    def transaction(self, layer: str, table: str, name: str) -> int | None:
+        """The version that the table's transaction `name` has reached."""
+        log = self._log(layer, table)
+        return None if log is None else log.transaction_version(name)
+
+    def notes(self, layer: str, table: str, *, after: int) -> list[dict[str, Any] | None] | None:
+        """What the commits after version `after` say of themselves, oldest first; None when some were cleaned away."""
+        log = self._log(layer, table)
+        if log is None:
+            return []
+        wanted = log.version() - after
+        commits = log.history(wanted) if wanted > 0 else []
+        if len(commits) < wanted:
+            return None
+        return [json.loads(c["userMetadata"]) if c.get("userMetadata") else None for c in reversed(commits)]
+
+    def files(self, layer: str, table: str) -> list[dict[str, Any]]:
+        """The files of the table as its log describes them: path, num_records, `partition.<c>`, `min.<c>`, `max.<c>`."""
+        log = self._log(layer, table)
+        if log is None:
+            return []
+        found: list[dict[str, Any]] = pyarrow.table(log.get_add_actions(flatten=True)).to_pylist()
+        return found
+
+    def rows(self, layer: str, table: str, **partition: str) -> int:
+        """Rows by the statistics of the files (deleted rows of not yet rewritten files included), of one partition."""
+        return sum(
+            file["num_records"] or 0
+            for file in self.files(layer, table)
+            if all(str(file[f"partition.{column}"]).lower() == value for column, value in partition.items())
+        )
+
+    def small(self, layer: str, table: str, **partition: str) -> list[dict[str, Any]]:
+        """The rows of one small partition of a table, read without a Spark job."""
+        log = self._log(layer, table)
+        if log is None or not self.rows(layer, table, **partition):
+            return []
+        filters = [(column, "=", value) for column, value in partition.items()]
+        return log.to_pyarrow_table(filters=filters).to_pylist()
+
+    def metrics(self, layer: str, table: str) -> Commit:
+        """What the last commit added."""
+        log = self._log(layer, table)
+        if log is None:
+            return Commit()
+        last = log.history(1)[0]
+        numbers = {k: int(v) for k, v in last.get("operationMetrics", {}).items() if str(v).isdigit()}
+        return Commit(
+            version=log.version(),
+            rows=numbers.get("numOutputRows", 0),
+            files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", 0)),
+            bytes=numbers.get("numOutputBytes", numbers.get("numTargetBytesAdded", 0)),
+        )
+
+    def tables(self) -> list[tuple[str, str]]:
+        """(layer, table) of every table, sorted."""
+        found = (Path(self.root) / layer for layer in LAYERS)
+        return [
+            (f.name, t.name) for f in found if f.is_dir() for t in sorted(f.iterdir()) if (t / "_delta_log").is_dir()
+        ]
+
+    # --- reading ----------------------------------------------------------------------------------------------
+
+    def read(self, layer: str, table: str, *, version: int | None = None) -> DataFrame:
+        """The table, at a version when one is given."""
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        try:
+            return reader.load(self.path(layer, table))
+        except AnalysisException as error:
+            raise StorageError(
+                "the table cannot be read",
+                where=f"{layer}.{table}",
+                found=str(error).splitlines()[0],
+                remedy="was its job run? ./spark-submit.sh check tells",
+            ) from error
+
+    def added(self, layer: str, table: str, *, after: int, to: int) -> DataFrame:
+        """The rows that the commits in (after, to] added to an append-only table; reads these commits' files only."""
+        changes = (
+            self.spark.read.format("delta")
+            .option("readChangeFeed", "true")
+            .option("startingVersion", after + 1)
+            .option("endingVersion", to)
+            .load(self.path(layer, table))
+        )
+        return changes.drop("_change_type", "_commit_version", "_commit_timestamp")
+
+    # --- writing ----------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        rows: DataFrame,
+        layer: str,
+        table: str,
+        *,
+        txn: str,
+        version: int = ONCE,
+        partition_by: Sequence[str] = SCOPE_COLUMNS,
+        properties: Mapping[str, str] | None = None,
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Add rows under a transaction. A second append under the same name and version writes nothing.
+
+        Creates the table when it is absent (partition_by and properties count then); new columns widen it.
+        """
+        reached = self.transaction(layer, table, txn)
+        if reached is not None and reached >= version:
+            return Commit()
+        writer = rows.write.format("delta").mode("append").options(**_options(txn, version, note))
+        if self.exists(layer, table):
+            writer = writer.option("mergeSchema", "true")
+        else:
+            writer = writer.partitionBy(*partition_by).options(**(properties or {}))
+        writer.save(self.path(layer, table))
+        return self._committed(layer, table, txn, version)
+
+    def replace(
+        self,
+        rows: DataFrame,
+        layer: str,
+        table: str,
+        *,
+        where: str | None = None,
+        txn: str | None = None,
+        version: int = ONCE,
+        partition_by: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Replace the table, or the rows that `where` names, in one commit: readers see the old rows or the new."""
+        options = _options(txn, version, note)
+        writer = rows.write.format("delta").mode("overwrite").options(**options)
+        if where is not None:
+            writer = writer.option("replaceWhere", where)
+        else:
+            writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
+        writer.save(self.path(layer, table))
+        return self._committed(layer, table, txn, version)
+
+    def exchange(
+        self,
+        source: DataFrame,
+        layer: str,
+        table: str,
+        *,
+        on: Column,
+        insert: Mapping[str, str],
+        when_insert: str,
+        txn: str | None = None,
+        version: int = ONCE,
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Delete the rows that `source` matches and insert its others, in one commit with deletion vectors.
+
+        on: over the aliases `old` (the table) and `new` (the source).
+        """
+        with self._session_of_its_own(txn, version, note) as session:
+            (
+                DeltaTable.forPath(session, self.path(layer, table))
+                .alias("old")
+                .merge(source.alias("new"), on)
+                .whenMatchedDelete()
+                .whenNotMatchedInsert(condition=when_insert, values=dict(insert))
+                .execute()
+            )
+        return self._committed(layer, table, txn, version)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _log(self, layer: str, table: str) -> deltalake.DeltaTable | None:
+        try:
+            return deltalake.DeltaTable(self.path(layer, table))
+        except TableNotFoundError:
+            return None
+
+    @contextmanager
+    def _session_of_its_own(
+        self, txn: str | None, version: int, note: Mapping[str, Any] | None
+    ) -> Iterator[SparkSession]:
+        """A session for one statement: Delta silently drops every later write of a session that names a transaction."""
+        session = self.spark.newSession()
+        if txn is not None:
+            session.conf.set(_TXN.format("AppId"), txn)
+            session.conf.set(_TXN.format("Version"), str(version))
+        if note is not None:
+            session.conf.set(_NOTE, json.dumps(note))
+        yield session
+
+    def _committed(self, layer: str, table: str, txn: str | None, version: int) -> Commit:
+        """The last commit, once it is proved that it carries the transaction."""
+        if txn is not None and self.transaction(layer, table, txn) != version:
+            raise DefectError(
+                "a write reported success and is not in the table's log",
+                where=f"{layer}.{table}",
+                found=f"transaction {txn} at {self.transaction(layer, table, txn)}",
+                expected=version,
+            )
+        return self.metrics(layer, table)
+
+
+def _options(txn: str | None, version: int, note: Mapping[str, Any] | None) -> dict[str, str]:
+    options: dict[str, str] = {}
+    if txn is not None:
+        options |= {"txnAppId": txn, "txnVersion": str(version)}
+    if note is not None:
+        options["userMetadata"] = json.dumps(note)
+    return options

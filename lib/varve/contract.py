@@ -25,7 +25,8 @@ _TYPES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _DECIMAL: Final = re.compile(r"(?:decimal|numeric|dec)\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 EXPECTED_TYPE: Final = (
-    "string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), date, timestamp, timestamp_ntz or binary"
+    "string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), "
+    "date, timestamp, timestamp_ntz or binary"
 )
 
 
@@ -48,7 +49,7 @@ class Personal:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `source_name` is its name as received, `type` Spark's DDL type, `format` a pattern for dates and times."""
+    """One column. type: Spark's DDL type; source_name: its name as received; format: a pattern for dates and times."""
 
     name: str
     type: str
@@ -99,7 +100,7 @@ class HistoryRules:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A bronze table that feeds a silver one. columns: silver column -> bronze column; a column not named has the same name."""
+    """A bronze table that feeds a silver one. columns: silver column -> bronze column; absent: the same name."""
 
     bronze: str
     columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,13 +1,13 @@
 """Every error that Varve raises on purpose. The exit code tells the caller what to do next.
 
-    VarveError            1  any error of ours
-    ├── DefectError       1  Varve broke a promise of its own: report it
-    ├── UsageError        2  the command line is wrong: correct the command
-    ├── ConfigError       2  the configuration is wrong: correct the file it names
-    │   └── ContractError 2  a contract is wrong, or a table does not keep it
-    ├── ParkedError       3  work was set aside and waits for a person
-    ├── SourceError       4  a source could not be read: try again later
-    └── StorageError      4  the lake could not be read or written: try again later
+VarveError            1  any error of ours
+├── DefectError       1  Varve broke a promise of its own: report it
+├── UsageError        2  the command line is wrong: correct the command
+├── ConfigError       2  the configuration is wrong: correct the file it names
+│   └── ContractError 2  a contract is wrong, or a table does not keep it
+├── ParkedError       3  work was set aside and waits for a person
+├── SourceError       4  a source could not be read: try again later
+└── StorageError      4  the lake could not be read or written: try again later
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ ENTITY: Final = r"[a-z0-9][a-z0-9_-]*|_all|_unknown|_mixed"
 
 @dataclass(frozen=True, order=True, slots=True)
 class Scope:
-    """country: ISO 3166 alpha-2 or a reserved name; entity: lower case or a reserved name. `str(scope)` is `ES/iberia1`."""
+    """country: ISO 3166 alpha-2 or reserved; entity: lower case or reserved. `str(scope)` is `ES/iberia1`."""
 
     country: str
     entity: str

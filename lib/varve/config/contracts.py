@@ -1,19 +1,24 @@
 """Contracts in Open Data Contract Standard 3.1 (`conf/contracts/*.odcs.yaml`).
 
-The file is validated against the standard's own JSON schema, which the package `open-data-contract-standard` ships
-(its version 3.1 is the standard's). What the standard has no word for stands under `customProperties`:
-`varve` of the table (`TableFacts`) and `source`, `format`, `codes`, `personal`, `tracked` of a column (`ColumnFacts`).
+The file is validated against the standard's own JSON schema (`odcs`). What the standard has no word for stands under
+`customProperties`: `varve` of the table (`TableFacts`), and `source`, `format`, `codes`, `personal`, `tracked` of a
+column (`ColumnFacts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from varve.config.models import Flag, Model, Name, Share
+from varve.config.documents import Document
+from varve.config.findings import checked
+from varve.config.models import Count, Flag, Model, Name, Share
+from varve.config.odcs import Place, follows_the_standard
+from varve.config.problems import did_you_mean, listed
+from varve.config.soundness import add_unsound
 from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[dwmy]$")]
@@ -37,8 +42,9 @@ class HistoryFacts(Model):
     def _order_stands_alone(self) -> HistoryFacts:
         if self.order and (self.valid_from or self.sequence or self.tie_break):
             raise PydanticCustomError(
-                "option", "order says the same as valid_from, sequence and tie_break", {"expected": "one of both ways", "field": "order"}
-            )
+                "option", "order says the same as valid_from, sequence and tie_break",
+                {"expected": "one of both ways", "field": "order"},
+            )  # fmt: skip
         return self
 
     def rules(self) -> HistoryRules:
@@ -55,7 +61,7 @@ class HistoryFacts(Model):
 class GuardFacts(Model):
     """Limits per scope beyond which a snapshot is parked."""
 
-    min_rows: Annotated[int, Field(ge=0)] = 1
+    min_rows: Count = 1
     max_deleted_share: Share = 0.1
     max_rejected_share: Share = 1.0
 
@@ -95,31 +101,83 @@ class ColumnFacts(Model):
     tracked: Flag = True
 
 
-def custom(properties: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """Custom properties as name -> value."""
-    return {entry["property"]: entry["value"] for entry in properties or ()}
+TABLE_FACTS: Final = TypeAdapter(TableFacts)
+_ONE_FACT: Final[Mapping[str, TypeAdapter[Any]]] = {
+    name: TypeAdapter[Any](field.rebuild_annotation()) for name, field in ColumnFacts.model_fields.items()
+}
 
 
-def contract_of(value: Mapping[str, Any], facts: TableFacts, columns: Mapping[str, ColumnFacts]) -> Contract:
+def read_contract(document: Document) -> Contract | None:
+    """The contract in a document; None when it is not valid, and the reasons are noted."""
+    before = len(document.problems.found)
+    if not follows_the_standard(document):
+        return None
+    table = document.value["schema"][0]
+    facts = _table_facts(document, table)
+    columns = [_column_facts(document, index, entry) for index, entry in enumerate(table["properties"])]
+    add_unsound(document)
+    if facts is None or len(document.problems.found) > before:
+        return None
+    return _contract(document.value, facts, [column for column in columns if column is not None])
+
+
+def _table_facts(document: Document, table: Mapping[str, Any]) -> TableFacts | None:
+    place = ("schema", 0)
+    values = _custom(document, table, place, ("varve",))
+    if "varve" not in values:
+        return TableFacts()
+    at, value = values["varve"]
+    return checked(document, TABLE_FACTS, value, at)
+
+
+def _column_facts(document: Document, index: int, entry: Mapping[str, Any]) -> ColumnFacts | None:
+    place = ("schema", 0, "properties", index)
+    values = _custom(document, entry, place, tuple(ColumnFacts.model_fields))
+    before = len(document.problems.found)
+    for name, (at, value) in values.items():  # one by one, so that each problem has its own line
+        checked(document, _ONE_FACT[name], value, at)
+    if len(document.problems.found) > before:
+        return None
+    return ColumnFacts.model_validate({name: value for name, (_, value) in values.items()})
+
+
+def _custom(
+    document: Document, owner: Mapping[str, Any], place: Place, ours: tuple[str, ...]
+) -> dict[str, tuple[Place, Any]]:
+    """Our custom properties: name -> (place, value). A name that is neither ours nor another tool's is a problem."""
+    found: dict[str, tuple[Place, Any]] = {}
+    for index, entry in enumerate(owner.get("customProperties", ())):
+        at, name = (*place, "customProperties", index), entry["property"]
+        if name in found:
+            document.refuse((*at, "property"), f"the custom property {name} occurs twice")
+        elif name in ours:
+            found[name] = ((*at, "value"), entry["value"])
+        elif "." not in name:  # a property that nobody reads may be a misspelt `personal`
+            document.refuse(
+                (*at, "property"),
+                f"the custom property {name} is unknown",
+                expected=f"{listed(ours)}, or another tool's, written tool.name",
+                remedy=did_you_mean(name, ours),
+            )
+    return found
+
+
+def _contract(value: Mapping[str, Any], facts: TableFacts, columns: Sequence[ColumnFacts]) -> Contract:
     """The contract in a document that was found valid."""
     table = value["schema"][0]
-    listed = table.get("properties", [])
+    entries = table["properties"]
     return Contract(
         id=value["id"],
         version=value["version"],
         table=table["name"],
         layer=facts.layer,
-        columns=tuple(_column(entry, columns[entry["name"]]) for entry in listed),
-        rules=tuple(
-            rule
-            for owner in (None, *listed)
-            for rule in _rules((owner or table).get("quality", ()), None if owner is None else owner["name"])
-        ),
+        columns=tuple(_column(entry, column) for entry, column in zip(entries, columns, strict=True)),
+        rules=(*_rules(table, None), *(rule for entry in entries for rule in _rules(entry, entry["name"]))),
         history=facts.history.rules() if facts.history else None,
         guard=Guard(**facts.guard.model_dump()) if facts.guard else None,
         feeds=tuple(Feed(feed.bronze, feed.columns) for feed in facts.feeds),
         evolve=facts.evolve,
-        retain=dict(facts.retain),
+        retain={str(layer): duration for layer, duration in facts.retain.items()},
         description=table.get("description", ""),
     )
 
@@ -139,9 +197,9 @@ def _column(entry: Mapping[str, Any], facts: ColumnFacts) -> Column:
     )
 
 
-def _rules(entries: Any, column: str | None) -> list[Rule]:
-    return [
+def _rules(owner: Mapping[str, Any], column: str | None) -> tuple[Rule, ...]:
+    return tuple(
         Rule(entry["name"], entry["implementation"], entry.get("severity", "error"), column)
-        for entry in entries
+        for entry in owner.get("quality", ())
         if entry["type"] == "custom"
-    ]
+    )

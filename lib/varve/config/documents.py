@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,16 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+_SECRETIVE: Final = re.compile(
+    r"(?i)pass(word|phrase)?|pwd|secret|token|credential|\bsas\b|(account|access|api|private)[._-]?key"
+)
+
+
+def is_secretive(location: Location) -> bool:
+    """Whether a secret may have been written there, so that messages must not show the value."""
+    return any(isinstance(step, str) and (step == "pseudonyms" or _SECRETIVE.search(step)) for step in location)
+
+
 @dataclass(frozen=True)
 class Document:
     """One YAML file: its plain value (dicts, lists, scalars) and the line of everything in it."""
@@ -41,6 +51,7 @@ class Document:
     shown: str  # the path as messages show it
     value: Any
     lines: Mapping[tuple[str | int, ...], int] = field(repr=False)
+    problems: Problems = field(repr=False)
 
     def line(self, location: Location) -> int | None:
         """The line of what `location` leads to, or of the nearest thing around it that the file holds."""
@@ -50,9 +61,11 @@ class Document:
                 found = (*found, step)
         return self.lines.get(found)
 
-    def problem(self, location: Location, what: str, **facts: Any) -> Problem:
-        """A problem at that place of this file."""
-        return Problem(self.shown, self.line(location), what, **facts)
+    def refuse(
+        self, location: Location, what: str, *, found: object = None, expected: object = None, remedy: str | None = None
+    ) -> None:
+        """Note a problem at that place of this file."""
+        self.problems.add(Problem(self.shown, self.line(location), what, found, expected, remedy))
 
 
 def read_document(path: Path, shown: str, problems: Problems) -> Document | None:
@@ -60,7 +73,8 @@ def read_document(path: Path, shown: str, problems: Problems) -> Document | None
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        problems.add(Problem(shown, None, "the file is not UTF-8", found=f"byte {error.start} is {error.object[error.start]:#04x}"))
+        found = f"byte {error.start + 1} is {error.object[error.start]:#04x}"
+        problems.add(Problem(shown, error.object[: error.start].count(b"\n") + 1, "the file is not UTF-8", found=found))
         return None
     except OSError as error:
         problems.add(Problem(shown, None, "the file cannot be read", found=error.strerror))
@@ -76,7 +90,7 @@ def read_document(path: Path, shown: str, problems: Problems) -> Document | None
     except yaml.YAMLError as error:
         problems.add(_syntax_problem(error, text, shown))
         return None
-    return None if reader.failed else Document(path, shown, value, reader.lines)
+    return None if reader.failed else Document(path, shown, value, reader.lines, problems)
 
 
 class _Reader:
@@ -86,62 +100,67 @@ class _Reader:
         self._loader = loader
         self._shown = shown
         self._problems = problems
+        self._open: set[int] = set()  # nodes that are being read: an alias to one of them would never end
         self.lines: dict[tuple[str | int, ...], int] = {(): 1}
         self.failed = False
 
     def value(self, node: yaml.Node, at: tuple[str | int, ...]) -> Any:
+        """The plain value of a node that stands `at` that place."""
         self.lines.setdefault(at, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, at)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, at)
+        if id(node) in self._open:
+            return self._refuse(node, "an alias leads into itself")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, at)
             return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        finally:
+            self._open.discard(id(node))
 
-    def _mapping(self, node: yaml.MappingNode, at: tuple[str | int, ...]) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        first_line: dict[Any, int] = {}
+    def _mapping(self, node: yaml.MappingNode, at: tuple[str | int, ...]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                self._refuse(line, "merge keys (<<) are not supported", remedy="Write the fields out.")
-                continue
-            key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, Hashable) or key is None:
-                self._refuse(line, "a field's name must be text", found=key_node.value if key is not None else "no text")
-                continue
-            if not isinstance(key, str):
-                self._refuse(line, "a field's name must be text", found=f"{key_node.value} without quotes",
-                             remedy=f'Write "{key_node.value}" in quotes.')  # fmt: skip
+            key = self._key(key_node)
+            if key is None:
                 continue
             if key in result:
-                self._refuse(line, f"the field {key} occurs twice", found=f"first in line {first_line[key]}",
+                self._refuse(key_node, f"the field {key} occurs twice", found=f"first in line {self.lines[(*at, key)]}",
                              remedy="Keep one of them.")  # fmt: skip
                 continue
-            first_line[key] = line
-            self.lines[(*at, key)] = line
+            self.lines[(*at, key)] = key_node.start_mark.line + 1
             result[key] = self.value(value_node, (*at, key))
         return result
 
-    def _scalar(self, node: yaml.Node) -> Any:
-        line = node.start_mark.line + 1
-        if getattr(node, "style", None) is None and node.tag != "tag:yaml.org,2002:str":
-            if node.tag == "tag:yaml.org,2002:bool" and _BOOLEAN_1_1.fullmatch(node.value):
-                self._refuse(line, f"{node.value} without quotes is a truth value to YAML", found=node.value,
-                             expected=f'"{node.value}" in quotes for the text, or true or false')  # fmt: skip
-                return None
-            if node.tag == "tag:yaml.org,2002:int" and _BENT_NUMBER.fullmatch(node.value):
-                self._refuse(line, f"{node.value} without quotes is another number to YAML",
-                             found=f"{node.value}, which YAML reads as {self._loader.construct_object(node)}",
-                             expected=f'"{node.value}" in quotes')  # fmt: skip
-                return None
-        if isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:"):
-            self._refuse(line, f"the tag {node.tag} is not supported", expected="plain YAML")
-            return None
+    def _key(self, node: yaml.Node) -> Any:
+        if node.tag == "tag:yaml.org,2002:merge":
+            return self._refuse(node, "merge keys (<<) are not supported", remedy="Write the fields out.")
+        if not isinstance(node, yaml.ScalarNode):
+            return self._refuse(node, "a field's name must be text", found="a list or fields")
+        key = self._scalar(node, ())
+        if key is None or isinstance(key, str):
+            return key if key is not None or self.failed else self._refuse(node, "a field has no name")
+        return self._refuse(node, "a field's name must be text", found=f"{node.value} without quotes",
+                            expected=f'"{node.value}" in quotes')  # fmt: skip
+
+    def _scalar(self, node: yaml.ScalarNode, at: tuple[str | int, ...]) -> Any:
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            return self._refuse(node, f"the tag {node.tag} is not supported", expected="plain YAML")
+        kind = node.tag.rpartition(":")[2]
+        shown = "the value" if is_secretive(at) else node.value
+        if node.style is None and kind == "bool" and _BOOLEAN_1_1.fullmatch(node.value):
+            return self._refuse(node, f"{node.value} without quotes is a truth value to YAML",
+                                expected=f'"{node.value}" in quotes for the text, else true or false')  # fmt: skip
+        if node.style is None and kind == "int" and _BENT_NUMBER.fullmatch(node.value):
+            return self._refuse(
+                node, f"{shown} without quotes is another number to YAML", expected=f'"{shown}" in quotes'
+            )
         return self._loader.construct_object(node)
 
-    def _refuse(self, line: int, what: str, **facts: Any) -> None:
+    def _refuse(self, node: yaml.Node, what: str, **facts: Any) -> Any:
         self.failed = True
-        self._problems.add(Problem(self._shown, line, what, **facts))
+        self._problems.add(Problem(self._shown, node.start_mark.line + 1, what, **facts))
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, shown: str) -> Problem:
@@ -154,4 +173,4 @@ def _syntax_problem(error: yaml.YAMLError, text: str, shown: str) -> Problem:
     if "\t" in line[: len(line) - len(line.lstrip())] or "\\t" in str(getattr(error, "problem", "")):
         return Problem(shown, mark.line + 1, "a tab is used for indentation", expected="blanks")
     return Problem(shown, mark.line + 1, "this is not YAML", found=getattr(error, "problem", None),
-                   remedy=f"Look at or just above: {line.strip()}" if line.strip() else None)  # fmt: skip
+                   remedy="Look at this line and the one above.")  # fmt: skip

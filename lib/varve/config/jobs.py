@@ -1,11 +1,11 @@
-"""Job graphs in the shape of Databricks Jobs (`resources.jobs.<name>` of an asset bundle); the local runner reads the same."""
+"""Job graphs in the shape of Databricks Jobs (`resources.jobs.<name>` of a bundle); the local runner reads the same."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from varve.config.models import Count, Flag, Model
@@ -23,8 +23,6 @@ class Parameter(Model):
 
 class DependsOn(Model):
     task_key: TaskKey
-    outcome: Literal["true", "false"] | None = None
-    """Databricks condition tasks only."""
 
 
 class SparkPythonTask(Model):
@@ -33,7 +31,6 @@ class SparkPythonTask(Model):
     python_file: Annotated[str, Field(min_length=1)]
     """Path relative to this file, as Databricks reads it."""
     parameters: tuple[str, ...] = ()
-    source: Literal["WORKSPACE", "GIT"] | None = None
 
 
 class _Work(Model):
@@ -42,7 +39,7 @@ class _Work(Model):
     task_key: TaskKey
     description: str = ""
     spark_python_task: SparkPythonTask | None = None
-    max_retries: Annotated[int, Field(ge=-1)] = 0
+    max_retries: Annotated[int, Strict(), Field(ge=-1)] = 0
     """-1: without limit."""
     min_retry_interval_millis: Count = 0
     retry_on_timeout: Flag = False
@@ -70,7 +67,7 @@ class ForEachTask(Model):
     """One task, run for every element of `inputs` (a JSON array, or a reference to a task value): `{{input}}`."""
 
     inputs: Annotated[str, Field(min_length=1)]
-    concurrency: Annotated[int, Field(ge=1)] = 1
+    concurrency: Annotated[int, Strict(), Field(ge=1)] = 1
     task: InnerTask
 
 
@@ -87,7 +84,8 @@ class Task(_Work):
         if (self.spark_python_task is None) == (self.for_each_task is None):
             raise PydanticCustomError(
                 "task", "a task does exactly one thing",
-                {"found": "neither" if self.spark_python_task is None else "both", "expected": "spark_python_task or for_each_task"},
+                {"found": "neither" if self.spark_python_task is None else "both",
+                 "expected": "spark_python_task or for_each_task"},
             )  # fmt: skip
         return self
 
@@ -115,7 +113,6 @@ class JobGraph(Model):
     health: Mapping[str, Any] | None = None
     permissions: tuple[Mapping[str, Any], ...] = ()
     run_as: Mapping[str, Any] | None = None
-    git_source: Mapping[str, Any] | None = None
     edit_mode: str | None = None
     performance_target: str | None = None
     budget_policy_id: str | None = None
@@ -144,22 +141,3 @@ class JobsFile(Model):
     """A file of `conf/jobs`."""
 
     resources: _Resources
-
-
-def cycle(graph: JobGraph) -> tuple[str, ...]:
-    """Task keys along a circle of dependencies, first = last; empty when there is none."""
-    needs = {task.task_key: [d.task_key for d in task.depends_on] for task in graph.tasks}
-    finished: set[str] = set()
-
-    def walk(key: str, path: tuple[str, ...]) -> tuple[str, ...]:
-        if key in path:
-            return (*path[path.index(key) :], key)
-        if key in finished:
-            return ()
-        for needed in needs.get(key, []):
-            if found := walk(needed, (*path, key)):
-                return found
-        finished.add(key)
-        return ()
-
-    return next((found for key in needs if (found := walk(key, ()))), ())

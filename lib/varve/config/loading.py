@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter
 
-from varve.config.contracts import ColumnFacts, TableFacts, contract_of, custom
+from varve.config.contracts import read_contract
+from varve.config.crossing import Crossing
 from varve.config.documents import Document, read_document
+from varve.config.findings import checked
+from varve.config.flow import add_wrong_flow
 from varve.config.jobs import JobGraph, JobsFile
-from varve.config.problems import Problem, Problems
+from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
 from varve.config.sources import AnySource, Dataset, FilesSource, Source
 from varve.contract import Contract
 from varve.errors import ConfigError
+
+_SETTINGS: Final = TypeAdapter(Settings)
+_JOBS: Final = TypeAdapter(JobsFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,50 +72,111 @@ class Config:
 def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Config:
     """The configuration in `conf_dir`, whole and valid, or a ConfigError that reports everything found.
 
-    env: which settings file (`<env>.yml`) holds; an absent local.yml means defaults. lake: overrides settings.lake.
-    Relative paths (lake, root, database) are resolved against the folder that holds `conf_dir`.
+    env: which settings file (`<env>.yml`) holds; an absent local.yml means defaults. lake: overrides settings.lake,
+    and is relative to the current folder. Relative paths in the files (lake, root, database) are resolved against the
+    folder that holds `conf_dir`.
     """
-    conf_dir = conf_dir.absolute()
-    problems = Problems()
-    settings = Settings()
-    path = conf_dir / f"{env}.yml"
-    if path.exists():
-        document = read_document(path, str(path), problems)
-        if document:
-            settings = Settings.model_validate(document.value)
-    if env == "local":
-        settings = settings.for_local_use()
-    root = lake or settings.lake
-    settings = settings.model_copy(update={"lake": root if "://" in root else str(conf_dir.parent / root)})
-    if settings.pseudonyms is not None and "://" not in settings.lake:
-        keys = {k: s.in_lake(Path(settings.lake)) for k, s in settings.pseudonyms.keys.items()}
-        settings = settings.model_copy(update={"pseudonyms": settings.pseudonyms.model_copy(update={"keys": keys})})
-    sources: dict[str, Source] = {}
-    for path in sorted((conf_dir / "sources").glob("*.yml")):
-        document = read_document(path, str(path), problems)
-        if document:
-            source = AnySource.validate_python(document.value)
-            field = "root" if isinstance(source, FilesSource) else "database"
-            source = source.model_copy(update={field: str(conf_dir.parent / getattr(source, field))})
-            sources[source.source] = source
-    contracts: dict[str, Contract] = {}
-    for path in sorted((conf_dir / "contracts").glob("*.odcs.yaml")):
-        document = read_document(path, str(path), problems)
-        if document:
-            table = document.value["schema"][0]
-            facts = TableFacts.model_validate(custom(table.get("customProperties")).get("varve", {}))
-            columns = {
-                c["name"]: ColumnFacts.model_validate(
-                    {k: v for k, v in custom(c.get("customProperties")).items() if k in ColumnFacts.model_fields}
+    if not conf_dir.is_dir():
+        raise ConfigError(
+            "there is no configuration", where=str(conf_dir), expected="a folder with sources, contracts and jobs"
+        )
+    folder = _Folder(conf_dir.absolute(), Problems())
+    settings = folder.settings(env, lake)
+    sources = folder.sources()
+    contracts, known = folder.contracts()
+    graphs = folder.graphs()
+    crossing = Crossing(sources, contracts, known, folder.path / "codes")
+    crossing.add_wrong(settings, folder.shown(folder.path / f"{env}.yml"))
+    folder.problems.raise_any()
+    return Config(
+        directory=folder.path,
+        env=env,
+        settings=settings,
+        sources={source.source: folder.resolved(source) for _, source in sources},
+        contracts={contract.id: contract for _, contract in contracts},
+        graphs=graphs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A conf folder that is being read."""
+
+    path: Path
+    problems: Problems
+
+    def shown(self, path: Path) -> str:
+        """A path as messages show it: from where the person stands, when it lies below."""
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+    def documents(self, part: str, *endings: str) -> Iterator[Document]:
+        """The readable YAML files of a part of the folder, by name; one that ends otherwise is a problem."""
+        for path in sorted((self.path / part).glob("*.y*ml")):
+            if not path.name.endswith(endings):
+                self.problems.add(Problem(self.shown(path), None, "the file's name is not possible", found=path.name,
+                                          expected=" or ".join(f"*{ending}" for ending in endings)))  # fmt: skip
+            elif document := read_document(path, self.shown(path), self.problems):
+                yield document
+
+    def settings(self, env: str, lake: str | None) -> Settings:
+        """The settings of the environment, with an absolute lake."""
+        path = self.path / f"{env}.yml"
+        settings = Settings()
+        if path.exists():
+            document = read_document(path, self.shown(path), self.problems)
+            if document is not None:
+                settings = checked(document, _SETTINGS) or settings
+                self._refuse_local_keys(document, settings, env, lake)
+        elif env != "local":
+            environments = sorted({"local", *(p.stem for p in self.path.glob("*.yml"))})
+            self.problems.add(Problem(self.shown(path), None, f"the environment {env} has no settings",
+                                      found="no such file", expected=f"one of {listed(environments)}",
+                                      remedy=did_you_mean(env, environments)))  # fmt: skip
+        settings = settings.for_local_use() if env == "local" else settings
+        root = self._absolute(settings.lake) if lake is None else lake
+        return settings.in_lake(root if "://" in root else str(Path(root).absolute()))
+
+    def _refuse_local_keys(self, document: Document, settings: Settings, env: str, lake: str | None) -> None:
+        for version, secret in (settings.pseudonyms.keys if settings.pseudonyms else {}).items():
+            if secret.kind == "local" and (env != "local" or "://" in (lake or settings.lake)):
+                document.refuse(
+                    ("pseudonyms", "keys", version),
+                    "a key in the lake is for one machine only",
+                    found=secret.reference,
+                    expected="${env:NAME}, ${file:/path} or ${databricks:scope/key}",
                 )
-                for c in table["properties"]
-            }
-            contract = contract_of(document.value, facts, columns)
-            contracts[contract.id] = contract
-    graphs: dict[str, JobGraph] = {}
-    for path in sorted((conf_dir / "jobs").glob("*.yml")):
-        document = read_document(path, str(path), problems)
-        if document:
-            graphs.update(JobsFile.model_validate(document.value).resources.jobs)
-    problems.raise_any()
-    return Config(conf_dir, env, settings, sources, contracts, graphs)
+
+    def sources(self) -> list[tuple[Document, Source]]:
+        documents = self.documents("sources", ".yml", ".yaml")
+        return [(document, source) for document in documents if (source := checked(document, AnySource))]
+
+    def contracts(self) -> tuple[list[tuple[Document, Contract]], frozenset[str]]:
+        """The valid contracts, and the ids of all that were found."""
+        found: list[tuple[Document, Contract]] = []
+        known: set[str] = set()
+        for document in self.documents("contracts", ".odcs.yaml", ".odcs.yml"):
+            if isinstance(document.value, dict):
+                known.add(str(document.value.get("id")))
+            if contract := read_contract(document):
+                found.append((document, contract))
+        return found, frozenset(known)
+
+    def graphs(self) -> dict[str, JobGraph]:
+        graphs: dict[str, JobGraph] = {}
+        for document in self.documents("jobs", ".yml", ".yaml"):
+            file = checked(document, _JOBS)
+            for name, graph in (file.resources.jobs if file else {}).items():
+                if name in graphs:
+                    document.refuse(("resources", "jobs", name), f"the job {name} is described twice")
+                add_wrong_flow(document, name, graph)
+                graphs[name] = graph
+        return graphs
+
+    def resolved(self, source: Source) -> Source:
+        """The source with an absolute path, and datasets that know their scope and their name in the lake."""
+        if isinstance(source, FilesSource):
+            return source.model_copy(update={"root": self._absolute(source.root), "datasets": source.named})
+        return source.model_copy(update={"database": self._absolute(source.database), "tables": source.named})
+
+    def _absolute(self, path: str) -> str:
+        return path if "://" in path else str(Path(os.path.normpath(self.path.parent / Path(path).expanduser())))

@@ -27,7 +27,7 @@ class Problem:
         return kind(self.what, where=where, found=self.found, expected=self.expected, remedy=self.remedy)
 
 
-class ConfigErrors(ConfigError):
+class SeveralConfigError(ConfigError):
     """Several errors of the configuration in one report, one line each."""
 
     def __init__(self, errors: tuple[ConfigError, ...]) -> None:
@@ -41,8 +41,8 @@ class ConfigErrors(ConfigError):
     def __str__(self) -> str:
         return "\n".join([f"{self.what}:", *(f"  {error}" for error in self._errors)])
 
-    def __reduce__(self) -> tuple[type[ConfigErrors], tuple[tuple[ConfigError, ...]]]:
-        return ConfigErrors, (self._errors,)
+    def __reduce__(self) -> tuple[type[SeveralConfigError], tuple[tuple[ConfigError, ...]]]:
+        return SeveralConfigError, (self._errors,)
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Problems:
         if not problems:
             return
         errors = tuple(problem.error() for problem in problems)
-        raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
+        raise errors[0] if len(errors) == 1 else SeveralConfigError(errors)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -1,10 +1,10 @@
 """Secrets, which configuration holds by reference only.
 
-    ${env:NAME}                  the environment variable NAME
-    ${file:/path}                the text of a file (mounted secret), without its closing line end
-    ${databricks:scope/key}      a Databricks secret scope
-    ${local:name}                a random key that Varve makes on first use in <lake>/.keys/name (mode 0600);
-                                 only with --env local: it lies beside what it protects
+${env:NAME}                  the environment variable NAME
+${file:/path}                the text of a file (mounted secret), without its closing line end
+${databricks:scope/key}      a Databricks secret scope
+${local:name}                a random key that Varve makes on first use in <lake>/.keys/name (mode 0600);
+                             only with --env local: it lies beside what it protects
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Secret:
             raise self._missing("this is not Databricks", remedy) from None
         try:
             return str(dbutils.secrets.get(scope=scope, key=key))
-        except Exception as error:  # the class differs between runtimes, and its text may hold more than we want to show
+        except Exception as error:  # its class differs between runtimes, and its text may say too much
             raise self._missing(f"Databricks refused with {type(error).__name__}", remedy) from None
 
     def _from_lake(self, name: str) -> str:
@@ -112,7 +112,9 @@ class Secret:
             return value
         if not isinstance(value, str) or not REFERENCE.fullmatch(value):
             # the value may be a secret: it never enters the message
-            raise PydanticCustomError("secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED})
+            raise PydanticCustomError(
+                "secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED}
+            )
         return cls(value)
 
     @classmethod
@@ -122,7 +124,9 @@ class Secret:
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         pattern = re.sub(r"\(\?P<\w+>", "(", REFERENCE.pattern)
         return {"type": "string", "pattern": f"^{pattern}$", "description": f"A secret, by reference: {EXPECTED}."}
 
@@ -134,7 +138,7 @@ def _key_file(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from varve.config.documents import is_secretive
 from varve.config.models import Model, Name
-from varve.config.secrets import Secret
+from varve.config.secrets import EXPECTED, REFERENCE, Secret
+
+
+def _without_secrets(conf: Mapping[str, str]) -> Mapping[str, str]:
+    """Spark settings whose names speak of secrets hold references."""
+    for name, text in conf.items():
+        if is_secretive((name,)) and not REFERENCE.fullmatch(text):
+            raise PydanticCustomError(
+                "secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED, "field": name}
+            )
+    return conf
 
 
 class Spark(Model):
@@ -19,8 +31,12 @@ class Spark(Model):
     """Spark master URL, such as local[2] or spark://host:7077; absent: what spark-submit or the platform gives."""
     driver_memory: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]*[mg])$")] = "auto"
     """auto follows the machine's memory; else such as 4g."""
-    conf: Mapping[str, str] = Field(default_factory=dict)
-    """Further Spark settings, given as they are."""
+    conf: Annotated[Mapping[str, str], AfterValidator(_without_secrets)] = Field(default_factory=dict)
+    """Further Spark settings. A value may be a reference to a secret, and must be one where the name speaks of one."""
+
+    def revealed(self) -> dict[str, str]:
+        """The Spark settings with the values of secrets: for the session builder only, never to be shown."""
+        return {name: Secret(text).reveal() if REFERENCE.fullmatch(text) else text for name, text in self.conf.items()}
 
 
 class Pseudonyms(Model):
@@ -41,10 +57,6 @@ class Pseudonyms(Model):
         return self
 
 
-def _local_pseudonyms() -> Pseudonyms:
-    return Pseudonyms(current="k1", keys={"k1": Secret("${local:pseudonym}")})
-
-
 class Settings(Model):
     """Where the lake is and how big its engine may be. Paths are relative to the folder that holds `conf`."""
 
@@ -52,11 +64,20 @@ class Settings(Model):
     """The lake's root: a folder, or a URL such as abfss://… or s3a://…"""
     spark: Spark = Field(default_factory=Spark)
     pseudonyms: Pseudonyms | None = None
-    """Needed as soon as a contract marks a column as personal; with --env local a key is made in the lake when absent."""
+    """Needed as soon as a contract has personal columns; with --env local a key is made in the lake when absent."""
 
     def for_local_use(self) -> Settings:
         """These settings with the default key of a lake on one machine, when they name none."""
-        return self if self.pseudonyms is not None else self.model_copy(update={"pseudonyms": _local_pseudonyms()})
+        if self.pseudonyms is not None:
+            return self
+        return self.model_copy(
+            update={"pseudonyms": Pseudonyms(current="k1", keys={"k1": Secret("${local:pseudonym}")})}
+        )
 
-
-Environment = Literal["local", "cluster"]
+    def in_lake(self, lake: str) -> Settings:
+        """These settings for the lake at that root, where `${local:…}` keys lie."""
+        settings = self.model_copy(update={"lake": lake})
+        if self.pseudonyms is None or "://" in lake:
+            return settings
+        keys = {version: secret.in_lake(Path(lake)) for version, secret in self.pseudonyms.keys.items()}
+        return settings.model_copy(update={"pseudonyms": self.pseudonyms.model_copy(update={"keys": keys})})

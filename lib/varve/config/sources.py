@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from varve.config.models import Flag, Model, Name
+from varve.config.models import Count, Flag, Model, Name
 from varve.scope import COUNTRY, ENTITY
 
 
@@ -18,10 +18,14 @@ def _one_group(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise PydanticCustomError("pattern", "this is no regular expression", {"found": f"{pattern}: {error}"}) from None
+        raise PydanticCustomError(
+            "pattern", "this is no regular expression", {"found": f"{pattern}: {error}"}
+        ) from None
     if groups != 1:
         raise PydanticCustomError(
-            "pattern", "the expression must have one group", {"found": f"{groups} groups in {pattern}", "expected": "one (…)"}
+            "pattern",
+            "the expression must have one group",
+            {"found": f"{groups} groups in {pattern}", "expected": "one (…)"},
         )
     return pattern
 
@@ -50,7 +54,7 @@ class FromColumn(Model):
 def _scope_part(value: Any) -> str:
     if isinstance(value, FromPath) or (isinstance(value, dict) and "path" in value):
         return "path"
-    if isinstance(value, FromColumn) or isinstance(value, dict):
+    if isinstance(value, (FromColumn, dict)):
         return "column"
     return "fixed"
 
@@ -86,7 +90,7 @@ class Csv(Model):
     """Texts that mean null."""
     header: Flag = True
     """The first record holds the names; else the contract's order counts."""
-    skip_rows: Annotated[int, Field(ge=0)] = 0
+    skip_rows: Count = 0
     """[records] before the header."""
     strip: Flag = False
     """Blanks around names and values are no data, as in `1.1684, 186.75`."""
@@ -97,7 +101,7 @@ class Dataset(Model):
 
     contract: str
     """The id of its bronze contract."""
-    scope: ScopeRule = Field(default=None, validate_default=False)  # type: ignore[assignment]
+    scope: ScopeRule = Field(default=None, validate_default=False)  # type: ignore[assignment]  # filled in by load
     """Absent: the source's."""
 
 
@@ -110,7 +114,7 @@ class FilesDataset(Dataset):
     """What is inside; gzip and zip are recognised by content."""
     csv: Csv = Field(default_factory=Csv)
     records: str | None = None
-    """json only: the path to the array of records, steps joined by dots, numbers index arrays; absent: the whole document."""
+    """json only: the path to the array of records, steps joined by dots, numbers index arrays; absent: the document."""
     mode: Literal["snapshot", "changes"] = "snapshot"
     """snapshot: a file holds all rows of its scope, so absence means deleted; changes: only what changed."""
     declared_date: PathPattern | None = None
@@ -146,10 +150,14 @@ class SqliteTable(Dataset):
     def _incremental_has_a_cursor(self) -> SqliteTable:
         if self.mode == "incremental" and self.cursor is None:
             raise PydanticCustomError(
-                "option", "mode incremental needs a cursor", {"found": "no cursor", "expected": "cursor: <column>", "field": "mode"}
+                "option",
+                "mode incremental needs a cursor",
+                {"found": "no cursor", "expected": "cursor: <column>", "field": "mode"},
             )
         if self.mode == "snapshot" and self.cursor is not None:
-            raise PydanticCustomError("option", "cursor belongs to mode incremental", {"found": "mode snapshot", "field": "cursor"})
+            raise PydanticCustomError(
+                "option", "cursor belongs to mode incremental", {"found": "mode snapshot", "field": "cursor"}
+            )
         return self
 
 
@@ -182,7 +190,7 @@ class SqliteSource(_SourceBase):
     database: Annotated[str, Field(min_length=1)]
     """The database file, relative to the folder that holds conf; or a glob, when each copy is a file of its own."""
     declared_date: PathPattern | None = None
-    """Regular expression with one group on that path: the date or time at which the copy was taken; absent: when it is read."""
+    """Regular expression with one group on that path: when the copy was taken; absent: when it is read."""
     tables: Annotated[Mapping[str, SqliteTable], Field(min_length=1)]
 
     @property
@@ -209,4 +217,4 @@ _D = TypeVar("_D", bound=Dataset)
 
 
 def _scoped(dataset: _D, scope: ScopeRule | None) -> _D:
-    return dataset if dataset.scope is not None else dataset.model_copy(update={"scope": scope})
+    return dataset if "scope" in dataset.model_fields_set else dataset.model_copy(update={"scope": scope})

@@ -1,10 +1,10 @@
-"""The log of one run, `<lake>/ops/log/<run>.jsonl`: a JSON line per event, written at once, so that a kill loses nothing.
+"""The log of one run, `<lake>/ops/log/<run>.jsonl`: a JSON line per event, written at once: a kill loses nothing.
 
-    {"event": "start",    "at": …, "row": {…, "status": "running"}}    a task began
-    {"event": "row",      "at": …, "row": {…, "status": "done"}}       it ended; the row goes into ops.runs
-    {"event": "drop",     "at": …, "row": {…}}                         it ended and has nothing to say beside its tables
-    {"event": "decision", "at": …, "decision": {…}}                    goes into ops.decisions
-    {"event": "closed",   "at": …}                                     everything above is in the ops tables
+{"event": "start",    "at": …, "row": {…, "status": "running"}}    a task began
+{"event": "row",      "at": …, "row": {…, "status": "done"}}       it ended; the row goes into ops.runs
+{"event": "drop",     "at": …, "row": {…}}                         it ended and has nothing to say beside its tables
+{"event": "decision", "at": …, "decision": {…}}                    goes into ops.decisions
+{"event": "closed",   "at": …}                                     everything above is in the ops tables
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class Journal:
                 self._file = self._open()
             os.write(self._file, msgspec.json.encode(event) + b"\n")
         except OSError as error:
-            remedy = "Is the disk full or read-only?"
-            raise StorageError("the log could not be written", where=str(self.path), found=error, remedy=remedy) from error
+            where, remedy = str(self.path), "Is the disk full or read-only?"
+            raise StorageError("the log could not be written", where=where, found=error, remedy=remedy) from error
 
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class Journal:
 
 
 def events(path: Path) -> Iterator[Event]:
-    """The events of a log, oldest first. A line torn by a kill is passed over: its task has no end, and so it failed."""
+    """The events of a log, oldest first. A line torn by a kill is passed over: its task has no end, so it failed."""
     for line in path.read_bytes().splitlines():
         try:
             yield msgspec.json.decode(line, type=Event)

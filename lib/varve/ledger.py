@@ -201,13 +201,12 @@ class Ledger:
         logs = sorted(self.log.parent.glob("*.jsonl"))
         return sum(take_in(self.root, log) for log in logs if rebuild or not closed(log))
 
-    def trace(self, error: BaseException) -> Path:
+    def trace(self, error: BaseException, task: str) -> Path:
         """Write the full trace of an unexpected error beside the log, and return where."""
-        place = self._place()
         file = self.log.with_suffix(".trace")
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as out:
-            out.write(f"{_now().isoformat()} {place.task if place else self.job}\n")
+            out.write(f"{_now().isoformat()} {task}\n")
             out.writelines(traceback.format_exception(error))
         return file
 
@@ -309,7 +308,8 @@ def _failed(row: Row, error: BaseException) -> Row:
 def _told(row: Row, error: BaseException) -> Row:
     """The row with what the error says. Of an unexpected error only its name: its message may quote somebody's data."""
     if isinstance(error, VarveError):
-        return replace(row, error=str(error), reason=error.what, remedy=error.remedy)
+        text = str(error).removesuffix(f". {error.remedy}")
+        return replace(row, error=text, reason=error.what, remedy=error.remedy)
     if isinstance(error, KeyboardInterrupt):
         return replace(row, error="interrupted", reason="interrupted")
     condition = getattr(error, "getCondition", lambda: None)()  # Spark's name of the error, without its parameters
@@ -323,4 +323,3 @@ def _fingerprint(manifests: tuple[str, ...]) -> str | None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-

@@ -87,7 +87,7 @@ def rows(root: Path, table: str, *, columns: Iterable[str], where: str = "true")
             return []
         # The engine of delta-rs and not `to_pyarrow_table`: only the engine reads deletion vectors.
         query = f"SELECT {', '.join(columns)} FROM ops WHERE {where}"
-        found = QueryBuilder().register("ops", DeltaTable(place)).execute(query).read_all()
+        found: Any = QueryBuilder().register("ops", DeltaTable(place)).execute(query).read_all()
     except (DeltaError, OSError) as error:
         raise StorageError("the table could not be read", where=f"ops.{table}", found=error) from error
     names = found.schema.names

@@ -1,0 +1,46 @@
+"""The embedded company: a small living business with known answers, so that every flow can be seen on a fresh machine.
+
+It is written beside `conf` once; a later run leaves it as it is, or adds the days that are asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from varve.arguments import Parser, launch
+from varve.company import Company, existing, make
+from varve.errors import UsageError
+from varve.lake import Lake
+
+
+def parser() -> Parser:
+    """The options of the job; what is not said stays as the company that is there already has it."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="its folder (default: company, beside conf)")
+    parser.add_argument("--seed", type=int, help="another seed is another company (default: 7)")
+    parser.add_argument("--scale", type=int, help="multiplies the rows (default: 1)")
+    parser.add_argument("--days", type=int, default=6, help="how many days it has delivered (default: 6)")
+    parser.add_argument("--with-bad-extract", action="store_true", default=None, help="day 5 brings a cut extract")
+    return parser
+
+
+def run(lake: Lake, args: Namespace) -> None:
+    """Deliver the days that are not there yet."""
+    out = args.out or lake.config.directory.parent / "company"
+    there = existing(out)
+    known = there[0] if there else Company()
+    try:
+        company = Company(
+            seed=known.seed if args.seed is None else args.seed,
+            scale=known.scale if args.scale is None else args.scale,
+            with_bad_extract=known.with_bad_extract if args.with_bad_extract is None else args.with_bad_extract,
+        )
+        make(out, company, until_day=args.days)
+    except ValueError as error:
+        raise UsageError(str(error), where="company") from error
+
+
+if __name__ == "__main__":
+    sys.exit(launch(run, parser, sys.argv[1:]))

@@ -28,6 +28,7 @@ _STYLE = {
     State.EXCLUDED: "dim", State.LEFT_OUT: "dim",
 }  # fmt: skip
 _AGAIN = "Run it again: what is done is skipped."
+_SHOWN = 20  # [problems] that the summary tells in full
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Screen:
             known = {"task": step.task, "state": step.state, "attempts": step.attempts, "exit": step.code}
             error = {} if step.error is None else {"error": _first_line(step.error)}
             self._machine("task", known | {"seconds": round(step.seconds, 3)} | counts | error)
-        if not self.quiet:
+        if not self.quiet and step.state is not State.LEFT_OUT:
             said = f"{step.state} in {step.seconds:.1f} s" if step.attempts else str(step.state)
             numbers = f": {_counts(totals)}" if totals.tables else ""
             self._line(f"{step.task}: {said}{numbers}", _STYLE[step.state])
@@ -129,23 +130,31 @@ class Screen:
 
 def summary(report: Report) -> RenderableType:
     """The closing table of a run and the lines below it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=len(report.steps) > 1)
-    everything = total([row for step in report.steps for row in report.last_rows(step.task)])
-    table.add_column("task", "total", overflow="fold")
-    for name, footer in _numbers(everything).items():
-        table.add_column(name, footer, justify="right", no_wrap=True)
-    table.add_column("seconds", f"{report.seconds:.1f}", justify="right", no_wrap=True)
-    table.add_column("result")
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("task", no_wrap=True, overflow="ellipsis", max_width=30)
+    for name in ("tables", "scopes", "rows in", "rows out", "rejected", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(" result")
     for step in report.steps:
         totals = report.totals(step.task)
         seconds = f"{step.seconds:.1f}" if step.attempts else ""
-        result = Text(_result(step, totals), style=_STYLE[step.state])
-        table.add_row(step.task, *_numbers(totals).values(), seconds, result)
+        result = Padding(Text(_result(step, totals), style=_STYLE[step.state]), (0, 0, 0, 1))
+        table.add_row(step.task, *_numbers(totals), seconds, result)
     problems = [line for step in report.steps for line in _problems(step, report)]
+    if hidden := problems[_SHOWN:]:
+        query = f"select * from ops.runs where run_id = '{report.run_id}'"
+        problems[_SHOWN:] = [Text(f'and {len(hidden)} more: ./spark-submit.sh sql "{query}"\n')]
     log = f"run {report.run_id}, log {_short(report.log)}"
     end = Text(f"{report.job}: {MEANING[report.code]}", style="bold green" if report.code == 0 else "bold yellow")
     exit_note = f" (exit {report.code})" if report.code else ""
-    return Group(table, *problems, Text.assemble(end, f"{exit_note} in {report.seconds:.1f} s"), Text(log, style="dim"))
+    return Group(
+        Text(""),
+        table,
+        Text(""),
+        *problems,
+        Text.assemble(end, f"{exit_note} in {report.seconds:.1f} s"),
+        Text(log, style="dim"),
+    )
 
 
 def told(error: BaseException) -> tuple[str, str | None]:
@@ -172,18 +181,19 @@ def _problems(step: Step, report: Report) -> Iterator[RenderableType]:
 
 def _paragraph(status: str, where: str, text: str, remedy: str | None) -> RenderableType:
     style = "yellow" if status == "parked" else "bold red"
-    lines: list[RenderableType] = [Text.assemble((f"{status:<8}", style), where), Padding(Text(text), (0, 0, 0, 8))]
-    if remedy:
-        lines.append(Padding(Text.assemble(("next: ", "bold"), remedy), (0, 0, 0, 8)))
+    lines: list[RenderableType] = [
+        Text.assemble((f"{status:<8}", style), where),
+        Padding(Text(text), (0, 0, 0, 8), expand=False),
+    ]
+    if remedy:  # never broken: it holds commands that people copy
+        lines.append(Text.assemble("        ", ("next: ", "bold"), remedy, no_wrap=True, overflow="ignore"))
     return Group(*lines, Text(""))
 
 
-def _numbers(totals: Totals) -> dict[str, str]:
-    counts = {
-        "tables": totals.tables, "scopes": totals.scopes, "rows in": totals.rows_in,
-        "rows out": totals.rows_out, "rejected": totals.rows_rejected,
-    }  # fmt: skip
-    return {name: f"{count:,}" for name, count in counts.items()}
+def _numbers(totals: Totals) -> list[str]:
+    """Tables, scopes, rows in, rows out, rejected; nothing for a task that touched no table."""
+    counts = (totals.tables, totals.scopes, totals.rows_in, totals.rows_out, totals.rows_rejected)
+    return [f"{count:,}" if totals.tables else "" for count in counts]
 
 
 def _result(step: Step, totals: Totals) -> str:

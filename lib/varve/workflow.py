@@ -22,6 +22,7 @@ from types import FrameType
 
 from varve import arguments
 from varve.config import Config, JobGraph, Task
+from varve.config.problems import did_you_mean
 from varve.console import Screen
 from varve.errors import ConfigError, SourceError, UsageError, VarveError
 from varve.lake import Lake
@@ -131,7 +132,8 @@ def _graph(config: Config, name: str) -> JobGraph:
     if name not in config.graphs:
         known = ", ".join(sorted(config.graphs)) or "none: conf/jobs is empty"
         what = f"there is no job graph {name}" if name else "no job graph was named"
-        raise UsageError(what, where=str(config.directory / "jobs"), expected=f"one of {known}")
+        remedy = did_you_mean(name, config.graphs)
+        raise UsageError(what, where=str(config.directory / "jobs"), expected=f"one of {known}", remedy=remedy)
     return config.graphs[name]
 
 

@@ -15,13 +15,13 @@ from pydantic_core import PydanticCustomError
 
 from varve.config.documents import Document
 from varve.config.findings import checked
-from varve.config.models import Count, Flag, Model, Name, Share
+from varve.config.models import DURATION, Count, Flag, Model, Name, Share
 from varve.config.odcs import Place, follows_the_standard
 from varve.config.problems import did_you_mean, listed
 from varve.config.soundness import add_unsound
 from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
 
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[dwmy]$")]
+Duration = Annotated[str, Field(pattern=DURATION)]
 
 
 class HistoryFacts(Model):
@@ -135,7 +135,7 @@ def _column_facts(document: Document, index: int, entry: Mapping[str, Any]) -> C
     values = _custom(document, entry, place, tuple(ColumnFacts.model_fields))
     before = len(document.problems.found)
     for name, (at, value) in values.items():  # one by one, so that each problem has its own line
-        checked(document, _ONE_FACT[name], value, at)
+        checked(document, _ONE_FACT[name], value, at, name=name)
     if len(document.problems.found) > before:
         return None
     return ColumnFacts.model_validate({name: value for name, (_, value) in values.items()})

@@ -10,7 +10,6 @@ from pathlib import Path
 from varve.config.documents import Document, Location
 from varve.config.models import NAME
 from varve.config.problems import did_you_mean, listed
-from varve.config.settings import Settings
 from varve.config.soundness import add_wrong_sql
 from varve.config.sources import Source, SqliteSource, dataset_name
 from varve.contract import Contract
@@ -27,7 +26,7 @@ class Crossing:
     known: frozenset[str]
     codes_dir: Path
 
-    def add_wrong(self, settings: Settings, settings_file: str) -> None:
+    def add_wrong(self, has_pseudonym_keys: bool, settings_file: str) -> None:
         """Everything that does not fit together."""
         self._add_twins()
         contracts = {contract.id: contract for _, contract in self.contracts}
@@ -37,7 +36,7 @@ class Crossing:
         for document, contract in self.contracts:
             _add_wrong_feeds(document, contract, bronze, bool(self.known - contracts.keys()))
             _add_missing_codes(document, contract, self.codes_dir)
-            if settings.pseudonyms is None and (personal := [c.name for c in contract.columns if c.personal]):
+            if not has_pseudonym_keys and (personal := [c.name for c in contract.columns if c.personal]):
                 document.refuse(
                     (*_column(contract, personal[0]), "name"),
                     "personal columns need a key for their pseudonyms",

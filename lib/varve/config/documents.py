@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from varve.config.problems import Problem, Problems, listed
+from varve.config.problems import Problem, Problems
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -20,6 +20,7 @@ except ImportError:  # PyYAML was built without libyaml
 Location = Sequence[str | int]
 
 _BOOLEAN_1_1: Final = re.compile(r"(?i:yes|no|on|off|y|n)")
+_PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
 _BENT_NUMBER: Final = re.compile(r"[-+]?(?:0[0-9_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
 
 
@@ -145,14 +146,14 @@ class _Reader:
                             expected=f'"{node.value}" in quotes')  # fmt: skip
 
     def _scalar(self, node: yaml.ScalarNode, at: tuple[str | int, ...]) -> Any:
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag not in _PLAIN_TAGS:
             return self._refuse(node, f"the tag {node.tag} is not supported", expected="plain YAML")
         kind = node.tag.rpartition(":")[2]
         shown = "the value" if is_secretive(at) else node.value
-        if node.style is None and kind == "bool" and _BOOLEAN_1_1.fullmatch(node.value):
+        if not node.style and kind == "bool" and _BOOLEAN_1_1.fullmatch(node.value):
             return self._refuse(node, f"{node.value} without quotes is a truth value to YAML",
                                 expected=f'"{node.value}" in quotes for the text, else true or false')  # fmt: skip
-        if node.style is None and kind == "int" and _BENT_NUMBER.fullmatch(node.value):
+        if not node.style and kind == "int" and _BENT_NUMBER.fullmatch(node.value):
             return self._refuse(
                 node, f"{shown} without quotes is another number to YAML", expected=f'"{shown}" in quotes'
             )
@@ -167,10 +168,10 @@ def _syntax_problem(error: yaml.YAMLError, text: str, shown: str) -> Problem:
     """One line out of PyYAML's paragraph, with tabs named as what they are."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
-        return Problem(shown, None, "this is not YAML", found=listed(str(error).split()))
+        return Problem(shown, None, "this is not YAML", found=" ".join(str(error).split()))
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())] or "\\t" in str(getattr(error, "problem", "")):
         return Problem(shown, mark.line + 1, "a tab is used for indentation", expected="blanks")
-    return Problem(shown, mark.line + 1, "this is not YAML", found=getattr(error, "problem", None),
-                   remedy="Look at this line and the one above.")  # fmt: skip
+    reason = getattr(error, "problem", None) or "it cannot be read"
+    return Problem(shown, mark.line + 1, f"this is not YAML: {reason}", remedy="Look at this line and the one above.")

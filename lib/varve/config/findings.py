@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from varve.config.documents import Document, Location, is_secretive
-from varve.config.problems import did_you_mean, listed
+from varve.config.models import IN_WORDS
+from varve.config.problems import close_match, did_you_mean, listed
 
 _T = TypeVar("_T")
 _JsonSchema = Mapping[str, Any]
@@ -29,17 +30,32 @@ _JSON_TYPES: Final[Mapping[str, str]] = {
     "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
     "array": "a list", "object": "fields",
 }  # fmt: skip
-_NAMES_OF_BRANCHES: Final = frozenset({"fixed", "path", "column", "files", "sqlite"})
+_UNKNOWN_FIELD: Final = ("unevaluatedProperties", "additionalProperties")
+# pydantic puts the branch of a union that it took among the steps of a place; the file does not have it.
+_BRANCHES: Final = frozenset({"as it stands", "from path", "from column", "files", "sqlite"})
 
 
-def checked(document: Document, shape: TypeAdapter[_T], value: Any = None, at: tuple[str | int, ...] = ()) -> _T | None:
-    """The document (or `value`, which stands in it `at` that place) as its model; None when it is not valid."""
+def checked(
+    document: Document, shape: TypeAdapter[_T], value: Any = None, at: tuple[str | int, ...] = (), *, name: str = ""
+) -> _T | None:
+    """The document (or `value`, which stands in it `at` that place) as its model; None when it is not valid.
+
+    name: what messages call the value itself; absent: the last step of `at`.
+    """
     try:
-        return shape.validate_python(document.value if value is None else value)
+        return shape.validate_python(document.value if not at else value)
     except ValidationError as error:
         schema = _schema_of(shape)
-        for details in error.errors(include_url=False):
-            _add_model_error(document, details, schema, at)
+        found = error.errors(include_url=False)
+        misspelt = {
+            (details["loc"][:-1], meant)
+            for details in found
+            if details["type"] == "extra_forbidden"
+            and (meant := close_match(str(details["loc"][-1]), fields_at(schema, details["loc"][:-1])))
+        }
+        for details in found:
+            if details["type"] != "missing" or (details["loc"][:-1], details["loc"][-1]) not in misspelt:
+                _add_model_error(document, details, schema, at, name)
     return None
 
 
@@ -48,7 +64,9 @@ def _schema_of(shape: TypeAdapter[Any]) -> _JsonSchema:
     return shape.json_schema()
 
 
-def _add_model_error(document: Document, details: ErrorDetails, schema: _JsonSchema, at: tuple[str | int, ...]) -> None:
+def _add_model_error(
+    document: Document, details: ErrorDetails, schema: _JsonSchema, at: tuple[str | int, ...], name: str
+) -> None:
     """One of pydantic's errors as a problem. Values in secretive places never enter it."""
     steps: Location = details["loc"]
     place = (*at, *steps)
@@ -69,14 +87,22 @@ def _add_model_error(document: Document, details: ErrorDetails, schema: _JsonSch
             f"the field {wanted} is missing",
             found=listed(value) if isinstance(value, dict) else None,
         )
+    elif field == "[key]":
+        names = re.findall(r"'([^']*)'", context.get("expected", ""))
+        document.refuse(
+            place,
+            f"the name {steps[-2]} is not possible",
+            expected=f"one of {listed(names)}" if names else IN_WORDS.get(context.get("pattern", "")),
+            remedy=did_you_mean(str(steps[-2]), names),
+        )
     elif kind in ("literal_error", "enum", "union_tag_invalid"):
         names = re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
         found = context["tag"] if kind == "union_tag_invalid" else value
         where = (*place, context["discriminator"].strip("'")) if kind == "union_tag_invalid" else place
         document.refuse(
             where,
-            f"{_named(where)} has a value that is not possible",
-            found=said(found),
+            f"{_named(where, name)} has a value that is not possible",
+            found=None if is_secretive(place) else said(found),
             expected=listed(names),
             remedy=did_you_mean(str(found), names),
         )
@@ -88,9 +114,9 @@ def _add_model_error(document: Document, details: ErrorDetails, schema: _JsonSch
         quotable = kind == "string_type" and isinstance(value, (bool, int, float))
         document.refuse(
             place,
-            f"{_named(place)} has a wrong value",
+            f"{_named(place, name if place == at else '')} has a wrong value",
             found=None if is_secretive(place) else said(value),
-            expected=wanted or _rephrased(details["msg"]),
+            expected=wanted or IN_WORDS.get(context.get("pattern", "")) or _rephrased(details["msg"]),
             remedy=_QUOTE if quotable else None,
         )
 
@@ -100,17 +126,25 @@ def add_schema_errors(
 ) -> None:
     """What a JSON schema finds wrong in the document, `besides` the places that are known to be wrong already."""
     schema: _JsonSchema = validator.schema  # type: ignore[assignment]
-    for error in validator.iter_errors(document.value):
-        place = tuple(error.absolute_path)
-        if not any(place[: len(known)] == known for known in besides):
-            _add_schema_error(document, error, schema)
+    found = [(tuple(error.absolute_path), error) for error in validator.iter_errors(document.value)]
+    misspelt: set[tuple[Any, ...]] = set()
+    for place, error in found:
+        if error.validator in _UNKNOWN_FIELD:
+            known = fields_at(schema, place)
+            unknown: Any = error.instance.keys() - known
+            misspelt |= {(*place, meant) for field in unknown if (meant := close_match(field, known))}
+    for place, error in found:
+        if not any(place[: len(known_wrong)] == known_wrong for known_wrong in besides):
+            _add_schema_error(document, error, schema, misspelt)
 
 
-def _add_schema_error(document: Document, error: SchemaError, schema: _JsonSchema) -> None:
+def _add_schema_error(
+    document: Document, error: SchemaError, schema: _JsonSchema, misspelt: set[tuple[Any, ...]]
+) -> None:
     place = tuple(error.absolute_path)
     value: Any = error.instance
     stated: Any = error.validator_value
-    if error.validator in ("unevaluatedProperties", "additionalProperties"):
+    if error.validator in _UNKNOWN_FIELD:
         known = fields_at(schema, place)
         for field in sorted(set(value) - known):  # a field that failed for another reason counts as unevaluated too
             document.refuse(
@@ -121,7 +155,7 @@ def _add_schema_error(document: Document, error: SchemaError, schema: _JsonSchem
             )
     elif error.validator == "required":
         for field in stated:
-            if field not in value:
+            if field not in value and (*place, field) not in misspelt:
                 document.refuse(place, f"the field {field} is missing", found=listed(value))
     elif error.validator == "enum":
         names = [str(name) for name in stated]
@@ -158,13 +192,16 @@ def fields_at(schema: _JsonSchema, steps: Sequence[str | int]) -> set[str]:
         following = [s for shape in shapes for s in _below(shape, step, schema)]
         if following:
             shapes = following
-        elif step not in _NAMES_OF_BRANCHES:
+        elif step not in _BRANCHES:
             return set()
     return {name for shape in shapes for name in shape.get("properties", {})}
 
 
 def _below(shape: _JsonSchema, step: str | int, schema: _JsonSchema) -> Iterable[_JsonSchema]:
-    if isinstance(step, int):
+    candidates: list[Any]
+    if branch := shape.get("discriminator", {}).get("mapping", {}).get(step):
+        candidates = [{"$ref": branch}]
+    elif isinstance(step, int):
         candidates = [shape.get("items")]
     elif step in shape.get("properties", {}):
         candidates = [shape["properties"][step]]
@@ -193,16 +230,13 @@ def said(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
-def _named(place: Sequence[str | int]) -> str:
-    """The last name on the way, with its index when it stands in a list: `depends_on[1]`."""
-    names = [
-        step for step in place if not (isinstance(step, str) and step in _NAMES_OF_BRANCHES and step is not place[-1])
-    ]
-    text = ""
-    for step in reversed(names):
-        if isinstance(step, str):
-            return f"{step}{text}"
-        text = f"[{step}]{text}"
+def _named(place: Sequence[str | int], name: str = "") -> str:
+    """`name`, else the last name on the way, with its index when it stands in a list: `depends_on[1]`."""
+    index = ""
+    for step in reversed([step for step in place if step not in _BRANCHES]):
+        if name or isinstance(step, str):
+            return f"{name or step}{index}"
+        index = f"[{step}]{index}"
     return "the file"
 
 

@@ -27,6 +27,8 @@ def add_wrong_flow(document: Document, name: str, graph: JobGraph) -> None:
         if task.task_key in keys:
             document.refuse((*at, "tasks", index, "task_key"), f"the task {task.task_key} occurs twice")
         keys.setdefault(task.task_key, index)
+    if len(document.problems.found) > before:
+        return
     for index, task in enumerate(graph.tasks):
         for position, needed in enumerate(task.depends_on):
             if needed.task_key not in keys:

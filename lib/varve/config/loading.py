@@ -82,11 +82,14 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
         )
     folder = _Folder(conf_dir.absolute(), Problems())
     settings = folder.settings(env, lake)
+    settings_are_valid = not folder.problems.found
     sources = folder.sources()
     contracts, known = folder.contracts()
     graphs = folder.graphs()
     crossing = Crossing(sources, contracts, known, folder.path / "codes")
-    crossing.add_wrong(settings, folder.shown(folder.path / f"{env}.yml"))
+    crossing.add_wrong(
+        settings.pseudonyms is not None or not settings_are_valid, folder.shown(folder.path / f"{env}.yml")
+    )
     folder.problems.raise_any()
     return Config(
         directory=folder.path,

@@ -67,8 +67,15 @@ class Problems:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """`Did you mean contract?` when a known name is close to `name`."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else None
+    close = close_match(name, known)
+    return None if close is None else f"Did you mean {close}?"
+
+
+def close_match(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most alike, if one is alike enough to be meant."""
+    lower = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.6)
+    return lower[close[0]] if close else None
 
 
 def listed(names: Iterable[str], *, limit: int = 20) -> str:

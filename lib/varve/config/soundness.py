@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from varve.config.documents import Document
-from varve.config.models import NAME
+from varve.config.models import IN_WORDS, NAME
 from varve.config.odcs import Place
 from varve.config.problems import did_you_mean, listed
 from varve.contract import EXPECTED_TYPE, spark_type
@@ -19,7 +19,7 @@ RESERVED: Final = frozenset(
     {*SCOPE_COLUMNS, "op", "valid_from", "valid_to", "sequence", "recorded_at", "manifest", "contract_version",
      "is_current", "is_deleted", "is_open", "version_key", "row_hash", "last_position"}
 )  # fmt: skip
-_NAMED: Final = "lower-case letters, digits and _, beginning with a letter"
+_NAMED: Final = IN_WORDS[NAME]
 
 
 def add_unsound(document: Document) -> None:
@@ -73,7 +73,7 @@ def _add_columns(document: Document, columns: Sequence[Mapping[str, Any]], layer
             )
         facts = {p["property"]: p["value"] for p in column.get("customProperties", ())}
         source = str(facts.get("source", name))
-        if source in received:
+        if source in received and received[source] != name:
             document.refuse(at, f"{name} and {received[source]} are read from one field", found=source)
         received[source] = name
         if column.get("classification") == "personal" and "personal" not in facts:
@@ -114,7 +114,7 @@ def _add_keys(document: Document, columns: Sequence[Mapping[str, Any]], layer: s
             positions[position] = name
         if any(p["property"] == "tracked" and p["value"] is False for p in column.get("customProperties", ())):
             document.refuse(at, f"the key column {name} cannot be overwritten", found="tracked: false")
-    if layer == "silver" and not keys:
+    if layer == "silver" and not any("primaryKeyPosition" in column or column.get("primaryKey") for column in columns):
         document.refuse(
             ("schema", 0, "properties"),
             "a silver table needs a key",
@@ -169,7 +169,11 @@ def _add_history(document: Document, table: Mapping[str, Any], history: Mapping[
             )
     order = history.get("order")
     clock = order[0] if isinstance(order, list) and order else history.get("valid_from")
-    if clock in types and spark_type(types[clock]) not in ("date", "timestamp", "timestamp_ntz"):
+    if (
+        clock in types
+        and spark_type(types[clock]) is not None
+        and spark_type(types[clock]) not in ("date", "timestamp", "timestamp_ntz")
+    ):
         document.refuse(
             (*at, "order" if order else "valid_from"),
             f"valid_from must be a time, {clock} is none",
@@ -195,8 +199,8 @@ def add_wrong_sql(document: Document, at: Place, text: Any, columns: Collection[
     try:
         parsed = sqlglot.parse_one(text, read="spark")
     except sqlglot.errors.SqlglotError as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        document.refuse(at, "this is not Spark SQL", found=f"{text}: {re.sub(chr(27) + r'.[0-9;]*m', '', reason)}")
+        near = next((e.get("highlight") for e in getattr(error, "errors", ())), None)
+        document.refuse(at, "this is not Spark SQL", found=text, remedy=f"Look near {near}." if near else None)
         return
     if isinstance(parsed, (exp.Query, exp.Command, exp.DDL, exp.DML, exp.Block)):
         document.refuse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,8 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from varve.config.models import Count, Flag, Model, Name
-from varve.scope import COUNTRY, ENTITY
+from varve.config.models import COUNTRY, ENTITY, Count, Flag, Model, Name
 
 
 def _one_group(pattern: str) -> str:
@@ -53,22 +53,22 @@ class FromColumn(Model):
 
 def _scope_part(value: Any) -> str:
     if isinstance(value, FromPath) or (isinstance(value, dict) and "path" in value):
-        return "path"
+        return "from path"
     if isinstance(value, (FromColumn, dict)):
-        return "column"
-    return "fixed"
+        return "from column"
+    return "as it stands"
 
 
 Country = Annotated[
-    Annotated[str, Field(pattern=f"^({COUNTRY})$"), Tag("fixed")]
-    | Annotated[FromPath, Tag("path")]
-    | Annotated[FromColumn, Tag("column")],
+    Annotated[str, Field(pattern=COUNTRY), Tag("as it stands")]
+    | Annotated[FromPath, Tag("from path")]
+    | Annotated[FromColumn, Tag("from column")],
     Discriminator(_scope_part),
 ]
 Entity = Annotated[
-    Annotated[str, Field(pattern=f"^({ENTITY})$"), Tag("fixed")]
-    | Annotated[FromPath, Tag("path")]
-    | Annotated[FromColumn, Tag("column")],
+    Annotated[str, Field(pattern=ENTITY), Tag("as it stands")]
+    | Annotated[FromPath, Tag("from path")]
+    | Annotated[FromColumn, Tag("from column")],
     Discriminator(_scope_part),
 ]
 
@@ -80,12 +80,22 @@ class ScopeRule(Model):
     entity: Entity
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise PydanticCustomError(
+            "encoding", "the encoding is unknown", {"found": name, "expected": "utf-8, cp1252, latin-1 …"}
+        ) from None
+    return name
+
+
 class Csv(Model):
     """How a CSV file is written."""
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
-    encoding: str = "utf-8"
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     null_values: tuple[str, ...] = ("",)
     """Texts that mean null."""
     header: Flag = True

@@ -101,7 +101,7 @@ def _add_model_error(
         where = (*place, context["discriminator"].strip("'")) if kind == "union_tag_invalid" else place
         document.refuse(
             where,
-            f"{_named(where, name)} has a value that is not possible",
+            f"{_named(where, name if where == at else '')} has a value that is not possible",
             found=None if is_secretive(place) else said(found),
             expected=listed(names),
             remedy=did_you_mean(str(found), names),
@@ -131,8 +131,8 @@ def add_schema_errors(
     for place, error in found:
         if error.validator in _UNKNOWN_FIELD:
             known = fields_at(schema, place)
-            unknown: Any = error.instance.keys() - known
-            misspelt |= {(*place, meant) for field in unknown if (meant := close_match(field, known))}
+            value: Any = error.instance
+            misspelt |= {(*place, meant) for field in value.keys() - known if (meant := close_match(field, known))}
     for place, error in found:
         if not any(place[: len(known_wrong)] == known_wrong for known_wrong in besides):
             _add_schema_error(document, error, schema, misspelt)

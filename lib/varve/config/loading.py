@@ -82,14 +82,12 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
         )
     folder = _Folder(conf_dir.absolute(), Problems())
     settings = folder.settings(env, lake)
-    settings_are_valid = not folder.problems.found
+    has_keys = settings.pseudonyms is not None or bool(folder.problems.found)  # broken settings are one error, not two
     sources = folder.sources()
     contracts, known = folder.contracts()
     graphs = folder.graphs()
     crossing = Crossing(sources, contracts, known, folder.path / "codes")
-    crossing.add_wrong(
-        settings.pseudonyms is not None or not settings_are_valid, folder.shown(folder.path / f"{env}.yml")
-    )
+    crossing.add_wrong(has_keys, folder.shown(folder.path / f"{env}.yml"))
     folder.problems.raise_any()
     return Config(
         directory=folder.path,

@@ -27,9 +27,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
     """file name -> JSON schema."""
     return {
         "source.schema.json": _named("A source: conf/sources/*.yml", AnySource.json_schema()),
-        "settings.schema.json": _named(
-            "Settings: conf/local.yml, conf/cluster.yml", TypeAdapter(Settings).json_schema()
-        ),
+        "settings.schema.json": _named("Settings: conf/local.yml, cluster.yml", TypeAdapter(Settings).json_schema()),
         "jobs.schema.json": _named("Job graphs: conf/jobs/*.yml", TypeAdapter(JobsFile).json_schema()),
         "contract.schema.json": _named(
             "Varve's part of a contract, on top of the Open Data Contract Standard 3.1: conf/contracts/*.odcs.yaml",
@@ -100,7 +98,7 @@ _QUALITY: dict[str, Any] = {
                 "name": {"pattern": "^[a-z][a-z0-9_]*$"},
                 "implementation": {
                     "type": "string",
-                    "description": "A Spark SQL boolean: a row keeps it unless it is false.",
+                    "description": "A Spark SQL boolean.",
                 },
                 "severity": {"enum": ["error", "warning"]},
             },

@@ -169,15 +169,12 @@ def _add_history(document: Document, table: Mapping[str, Any], history: Mapping[
             )
     order = history.get("order")
     clock = order[0] if isinstance(order, list) and order else history.get("valid_from")
-    if (
-        clock in types
-        and spark_type(types[clock]) is not None
-        and spark_type(types[clock]) not in ("date", "timestamp", "timestamp_ntz")
-    ):
+    clock_type = spark_type(types.get(str(clock), ""))
+    if clock_type not in (None, "date", "timestamp", "timestamp_ntz"):
         document.refuse(
             (*at, "order" if order else "valid_from"),
             f"valid_from must be a time, {clock} is none",
-            found=types[clock],
+            found=clock_type,
             expected="date, timestamp or timestamp_ntz",
         )
     if (

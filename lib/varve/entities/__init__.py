@@ -1,0 +1,111 @@
+"""PURE. Bronze rows of several sources -> observations of one silver entity.
+
+Column by column, the feed of the contract is enough. Where a source differs by more, `entities/<entity>.py` has one
+function per bronze table, named in its `CONFORM`. Such a function gives the contract's columns and keeps `CARRIED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from varve import quality
+from varve.codes import CodeList, mapped
+from varve.contract import Contract, Feed, HistoryRules
+from varve.errors import ContractError
+from varve.privacy import PseudonymKey, pseudonymised, silver_schema
+from varve.scope import SCOPE_COLUMNS
+
+Conform = Callable[[DataFrame], DataFrame]
+
+VALID_FROM: Final = "_valid_from"  # timestamp: business time of the row
+SEQUENCE: Final = "_sequence"  # the row's place among those of one time; null where the contract names none
+RESCUED: Final = "_rescued"  # JSON list of {field, value, reason}: what bronze could not type
+PROVENANCE: Final = ("_manifest", "_file", "_position", "_landed_at", "_as_of")
+CARRIED: Final = (*SCOPE_COLUMNS, *PROVENANCE, RESCUED, quality.DELETED, VALID_FROM, SEQUENCE)
+
+
+def observations(
+    bronze: DataFrame,
+    contract: Contract,
+    feed: Feed,
+    *,
+    source: str,
+    lists: Mapping[str, CodeList],
+    key: PseudonymKey | None,
+    rules: HistoryRules | None = None,
+) -> DataFrame:
+    """What the bronze rows of one source say about the entity: conformed, checked and pseudonymised.
+
+    bronze: rows of `feed.bronze` with PROVENANCE and the scope. source: whose codes they hold.
+    rules: what the contract of the bronze table says of order and deletes; absent: what the entity's contract says.
+    Returns the contract's columns (as `privacy.silver_schema`), CARRIED, and `_failed`, `_warned` of `quality.checked`:
+    one row per observation, the bad ones among them, so that a bad row of a snapshot is not taken for an absent one.
+    """
+    translated = mapped(conformed(bronze, contract, feed, rules), contract, lists, source=source, at=VALID_FROM)
+    return pseudonymised(quality.checked(translated, contract), contract, key).select(
+        *(_as(name, kind) for name, kind in _silver_types(contract)), *CARRIED, quality.FAILED, quality.WARNED
+    )
+
+
+def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryRules | None = None) -> DataFrame:
+    """The bronze rows with the entity's columns, in the types of the contract, and CARRIED.
+
+    A column with a code list still holds the source's code (string). What does not fit a type becomes null.
+    Raises ContractError if a column is neither in bronze nor made by a conform function.
+    """
+    rules = rules or contract.history or HistoryRules()
+    ours = set(contract.names)
+    before = {  # what the rules take from bronze columns must be read before these are gone
+        quality.DELETED: F.expr(f"coalesce(({rules.deleted_when}), false)") if rules.deleted_when else F.lit(False),
+        VALID_FROM: F.col("_as_of") if rules.valid_from in (None, *ours) else F.col(str(rules.valid_from)),
+        SEQUENCE: F.lit(None).cast("bigint") if rules.sequence in (None, *ours) else F.col(str(rules.sequence)),
+    }
+    after = {VALID_FROM: rules.valid_from, SEQUENCE: rules.sequence}
+    where = f"contract {contract.id}, feed {feed.bronze}"
+    function = conform_functions(contract.table).get(feed.bronze)
+    rescued = {} if RESCUED in bronze.columns else {RESCUED: F.lit(None).cast("string")}
+    try:
+        rows = bronze.withColumns({**before, **rescued})
+        rows = _by_feed(rows, contract, feed) if function is None else function(rows)
+        rows = rows.withColumns({to: F.col(f"`{name}`") for to, name in after.items() if name in ours})
+        typed = [_typed(column.name, "string" if column.codes else column.type) for column in contract.columns]
+        return rows.withColumn(VALID_FROM, F.col(VALID_FROM).cast("timestamp")).select(*typed, *CARRIED)
+    except AnalysisException as error:
+        raise ContractError(
+            str(error).strip().splitlines()[0], where=where, found=", ".join(bronze.columns),
+            remedy=f"Map the column in the feed, or make it in entities/{contract.table}.py.",
+        ) from error  # fmt: skip
+
+
+def conform_functions(entity: str) -> Mapping[str, Conform]:
+    """The conform functions of an entity by bronze table; none where configuration is enough."""
+    name = f"{__name__}.{entity}"
+    if find_spec(name) is None:
+        return {}
+    functions: Mapping[str, Conform] = import_module(name).CONFORM
+    return functions
+
+
+def _by_feed(rows: DataFrame, contract: Contract, feed: Feed) -> DataFrame:
+    named = (F.col(f"`{feed.columns.get(column.name, column.name)}`").alias(column.name) for column in contract.columns)
+    return rows.select(*named, *CARRIED)
+
+
+def _typed(name: str, kind: str) -> Column:
+    """The column in a type; what cannot be cast becomes null, which `required` rejects with the row."""
+    return F.col(f"`{name}`").try_cast(kind).alias(name)
+
+
+def _silver_types(contract: Contract) -> list[tuple[str, str]]:
+    return [(field.name, field.dataType.simpleString()) for field in silver_schema(contract).fields]
+
+
+def _as(name: str, kind: str) -> Column:
+    return F.col(f"`{name}`").cast(kind).alias(name)

@@ -21,7 +21,7 @@ def parser() -> Parser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="its folder (default: company, beside conf)")
     parser.add_argument("--seed", type=int, help="another seed is another company (default: 7)")
     parser.add_argument("--scale", type=int, help="multiplies the rows (default: 1)")
-    parser.add_argument("--days", type=int, default=6, help="how many days it has delivered (default: 6)")
+    parser.add_argument("--days", type=int, help="how many days it has delivered (default: 6)")
     parser.add_argument("--with-bad-extract", action="store_true", default=None, help="day 5 brings a cut extract")
     return parser
 
@@ -30,14 +30,14 @@ def run(lake: Lake, args: Namespace) -> None:
     """Deliver the days that are not there yet."""
     out = args.out or lake.config.directory.parent / "company"
     there = existing(out)
-    known = there[0] if there else Company()
+    known, days = there or (Company(), 6)
     try:
         company = Company(
             seed=known.seed if args.seed is None else args.seed,
             scale=known.scale if args.scale is None else args.scale,
             with_bad_extract=known.with_bad_extract if args.with_bad_extract is None else args.with_bad_extract,
         )
-        make(out, company, until_day=args.days)
+        make(out, company, until_day=days if args.days is None else args.days)
     except ValueError as error:
         raise UsageError(str(error), where="company") from error
 

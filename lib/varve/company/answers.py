@@ -37,7 +37,7 @@ class Reject:
 def reject(record: Statement) -> Reject | None:
     """The verdict on one record."""
     if not record.key:
-        return Reject("bronze", f"key:{record.table}_id")
+        return Reject("bronze", "key")
     state = record.state
     if isinstance(state, Claim) and state.status == UNMAPPED:
         return Reject("silver", "codes:claim_status")

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -101,7 +102,7 @@ def test_the_key_is_in_no_plan_log_or_table(
     events.mkdir()
     conf = spark.sparkContext._jsc.sc().conf().clone().set("spark.eventLog.compress", "false")
     listener = jvm.org.apache.spark.scheduler.EventLoggingListener(
-        "varve", getattr(jvm.scala, "Option").empty(), jvm.java.net.URI(events.as_uri()), conf
+        "varve", jvm.scala.Option.empty(), jvm.java.net.URI(events.as_uri()), conf
     )
     listener.start()
     spark.sparkContext._jsc.sc().addSparkListener(listener)
@@ -112,9 +113,10 @@ def test_the_key_is_in_no_plan_log_or_table(
         listed = ",".join(privacy.statistics_columns(CONTRACT))
         writer = rows.write.format("delta").option("delta.dataSkippingStatsColumns", listed)
         writer.save(str(tmp_path / "table"))
-        with pytest.raises(Exception, match="Python worker"):  # a failing worker reports its frames
-            broken = PseudonymKey("k1", spark.sparkContext.broadcast(key_bytes.decode()))
-            privacy.pseudonymised(frame(spark), CONTRACT, broken).collect()
+        broken = PseudonymKey("k1", spark.sparkContext.broadcast(key_bytes.decode()))
+        failing = privacy.pseudonymised(frame(spark), CONTRACT, broken)
+        with pytest.raises(PythonException, match="Python worker"):  # a failing worker reports its frames
+            failing.collect()
     finally:
         spark.sparkContext._jsc.sc().removeSparkListener(listener)
         listener.stop()

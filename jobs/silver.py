@@ -1,0 +1,81 @@
+"""Silver: conform, check and pseudonymise what bronze has loaded, and keep the history of every entity."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache
+
+from rich.console import Console
+
+from varve import codes
+from varve.arguments import Parser, launch
+from varve.codes import CodeList
+from varve.errors import ConfigError, UsageError
+from varve.lake import Lake
+from varve.privacy import PseudonymKey
+from varve.scope import Scope
+from varve.silver import Decision, EntityLoad, load_entity, plan_of
+
+AT_ONCE = 4  # entities: the driver's part of one runs beside the tasks of another
+
+
+def parser() -> ArgumentParser:
+    parser = Parser(description=__doc__)
+    parser.add_argument("--table", action="append", metavar="ENTITY", help="only this entity (may be repeated)")
+    parser.add_argument("--scope", action="append", type=Scope.parse, metavar="COUNTRY/ENTITY", help="only this scope")
+    parser.add_argument("--accept", metavar="REASON", help="let the oldest parked snapshot of every scope in")
+    parser.add_argument("--discard", metavar="REASON", help="drop the oldest parked snapshot of every scope")
+    parser.add_argument("--plan", action="store_true", help="tell what would change, write nothing")
+    return parser
+
+
+def run(lake: Lake, args: Namespace) -> None:
+    """Load the entities side by side; what one of them does wrong does not stop the others."""
+    decision, wanted = decided(args), frozenset(args.scope or ())
+    lists, key = code_lists(lake), pseudonym_key(lake)
+    contracts = [lake.config.silver_contract(entity) for entity in args.table or lake.config.entities()]
+    loads = [EntityLoad(lake, contract, lists=lists, key=key) for contract in contracts]
+    if args.plan:
+        Console(highlight=False).print(*(plan_of(load, wanted) for load in loads), sep="\n\n")
+        return
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="silver") as pool:
+        begun = [pool.submit(copy_context().run, load_entity, load, wanted=wanted, decision=decision) for load in loads]
+    for one in begun:
+        one.result()
+
+
+def decided(args: Namespace) -> Decision | None:
+    """What the person says about parked snapshots; an empty reason is none (a job's parameter that was not given)."""
+    if args.accept and args.discard:
+        raise UsageError("a snapshot is either accepted or discarded", where="--accept and --discard")
+    if args.accept:
+        return Decision("accept", args.accept)
+    return Decision("discard", args.discard) if args.discard else None
+
+
+def code_lists(lake: Lake) -> Mapping[str, CodeList]:
+    """Every list in conf/codes."""
+    files = sorted(lake.config.codes_dir.glob("*.csv"))
+    return {file.stem: codes.parse(file.stem, file.read_text(encoding="utf-8")) for file in files}
+
+
+def pseudonym_key(lake: Lake) -> Callable[[], PseudonymKey]:
+    """Gives the current key, which is read and sent to the executors once, when an entity needs it."""
+
+    @cache
+    def key() -> PseudonymKey:
+        pseudonyms = lake.config.settings.pseudonyms
+        if pseudonyms is None:
+            raise ConfigError("there is no key for pseudonyms", where=f"conf/{lake.env}.yml", expected="pseudonyms: …")
+        secret = pseudonyms.keys[pseudonyms.current].reveal().encode()
+        return PseudonymKey(pseudonyms.current, lake.spark.sparkContext.broadcast(secret))
+
+    return key
+
+
+if __name__ == "__main__":
+    sys.exit(launch(run, parser, sys.argv[1:]))

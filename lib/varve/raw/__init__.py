@@ -11,7 +11,7 @@
 
 from varve.raw.landing import Landing, Record, claim
 from varve.raw.manifest import Manifest, Origin, RawFile
-from varve.raw.reading import manifests, read, read_rejects, waiting
+from varve.raw.reading import manifests, parked_error, read, read_rejects, waiting
 
 __all__ = [
     "Landing",
@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "claim",
     "manifests",
+    "parked_error",
     "read",
     "read_rejects",
     "waiting",

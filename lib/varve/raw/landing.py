@@ -83,7 +83,7 @@ class Landing:
 
     def receive(self, source: Path, *, sha256: str) -> Path | None:
         """Keep the exact bytes of `source`; None if they are not those of the digest any more (it is being written)."""
-        kept = self.folder / f"received-{source.name}"
+        kept = self.folder / f"received-{source.name[-100:]}"
         disk.write_new(kept, lambda temporary: disk.copy(source, temporary))
         if disk.sha256(kept) != sha256:
             return None

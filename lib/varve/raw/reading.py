@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from varve.errors import StorageError
+from varve.errors import ParkedError, StorageError
 from varve.raw import manifest as manifest_file
 from varve.raw.manifest import Manifest
 
@@ -34,6 +34,17 @@ def waiting(found: Iterable[Manifest], *, decided: Collection[str] = ()) -> list
         return at is not None and at > parked.landed_at
 
     return [m for m in found if m.status == "parked" and m.id not in decided and not replaced(m)]
+
+
+def parked_error(parked: Sequence[Manifest]) -> ParkedError:
+    """What to tell about parked extracts: which files, why, and the way back in."""
+    told = "; ".join(f"{m.origin.path} is parked: {m.reason}" for m in parked)
+    discard = f'./spark-submit.sh bronze --discard {parked[0].id} --reason "…"'
+    return ParkedError(
+        told,
+        where=f"raw.{parked[0].table}",
+        remedy=f"Have it delivered again under the same name and run again, or go on without it: {discard}",
+    )
 
 
 def read(spark: SparkSession, manifest: Manifest) -> DataFrame:

@@ -1,0 +1,94 @@
+"""Extract: what files and databases hold that is new, into raw, as received. A file that cannot be read is parked."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+from varve import extract, raw
+from varve.arguments import Parser, launch
+from varve.config import Dataset, Source
+from varve.errors import UsageError
+from varve.lake import Lake
+from varve.ledger import Task
+from varve.raw import Manifest
+
+
+def parser() -> Parser:
+    """The options of the job."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--source", action="append", default=[], help="only this source (may be repeated)")
+    parser.add_argument("--dataset", action="append", default=[], help="only this dataset (may be repeated)")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the folder to read, instead of the one configured")
+    return parser
+
+
+def run(lake: Lake, args: Namespace) -> None:
+    """Land every dataset that was asked for; one that fails does not stop the others."""
+    if unknown := sorted(set(args.source) - set(lake.config.sources)):
+        expected = ", ".join(sorted(lake.config.sources))
+        raise UsageError(f"no source is called {unknown[0]}", where="--source", expected=expected)
+    if args.root is not None and len(args.source) != 1:
+        raise UsageError("--root needs one --source", where="--root", found=f"{len(args.source)} sources")
+    for source, name, dataset in lake.config.datasets():
+        if (not args.source or source.source in args.source) and (not args.dataset or name in args.dataset):
+            _extract(lake, source, name, dataset, args.root and args.root.absolute(), expected=bool(args.source))
+
+
+def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path | None, *, expected: bool) -> None:
+    """Land what is new of one dataset; a scope that fails does not stop the others."""
+    table = f"raw.{source.source}_{name}"
+    contract = lake.config.contracts[dataset.contract]
+    with ExitStack() as held:
+        try:
+            held.enter_context(raw.claim(lake.root, source.source, name))
+            known = raw.manifests(lake.root, source.source, name)
+            plan = extract.plan(lake.root, source, name, dataset, contract, known, root=root, expected=expected)
+        except Exception as error:
+            with lake.ledger.task("extract", table, keep_going=True):
+                raise error
+            return
+        for scope, takes in groupby(sorted(plan.takes, key=lambda take: take.scope), key=lambda take: take.scope):
+            with lake.ledger.task("extract", table, scope, keep_going=True) as task:
+                _land(task, list(takes))
+        if not plan.takes:
+            with lake.ledger.task("extract", table) as task:
+                task.skip("; ".join(plan.notes) or "nothing new")
+        _remind(lake, table, known)
+
+
+def _land(task: Task, takes: Sequence[extract.Take]) -> None:
+    """Land the takes of one scope in their order; a parked one does not stop the next."""
+    landed = [manifest for take in takes if (manifest := take.land()) is not None]
+    for manifest in landed:
+        task.input(manifest.id)
+        task.read(manifest.rows + manifest.rejected)
+        task.wrote(None, rejected=manifest.rejected)
+        size = sum(file.bytes for file in manifest.files)
+        task.row = replace(task.row, rows_out=task.row.rows_out + manifest.rows, bytes=task.row.bytes + size)
+    if not landed:
+        task.skip()
+    if parked := [m for m in landed if m.status == "parked"]:
+        task.parked(raw.parked_error(parked))
+
+
+def _remind(lake: Lake, table: str, known: Sequence[Manifest]) -> None:
+    """What earlier runs parked stays on the table until it is delivered again or discarded."""
+    bronze = table.replace("raw.", "bronze.", 1)
+    if not any(m.status == "parked" for m in known):
+        return
+    now = raw.manifests(lake.root, known[0].source, known[0].dataset)
+    for manifest in raw.waiting(now):
+        decided = lake.ledger.discarded(bronze, manifest.scope, manifest.id)
+        if decided is None and any(manifest.id == m.id for m in known):
+            with lake.ledger.task("extract", table, manifest.scope, keep_going=True) as task:
+                task.parked(raw.parked_error([manifest]))
+
+
+if __name__ == "__main__":
+    sys.exit(launch(run, parser, sys.argv[1:]))

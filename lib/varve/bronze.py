@@ -1,0 +1,265 @@
+"""Types the records of one extract by its contract. PURE.
+
+One record in, one row out or one reject with a reason. What does not fit its column is null there and stands in
+`_rescued`, a JSON list of {field, value, reason}; the value is the text as received:
+
+    unknown field    no column of the contract is received under that name
+    wrong case       one is, but for capital letters
+    wrong type       the text is no value of the column's type
+    precision        the value is finer than the type: null for a decimal or date, cut to microseconds for a timestamp
+
+Only a record whose key columns cannot be read is rejected: nobody could tell what it speaks about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from varve.contract import Column as Field
+from varve.contract import Contract
+from varve.scope import SCOPE_COLUMNS, UNKNOWN
+
+PROVENANCE: Final = (
+    "_rescued",
+    *SCOPE_COLUMNS,
+    "_manifest",
+    "_file",
+    "_position",
+    "_landed_at",
+    "_as_of",
+    "_contract_version",
+)
+
+_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
+_MIDNIGHT: Final = r"^\d{4}-\d{2}-\d{2}[T ]00:00(:00(\.0+)?)?Z?$"
+_ZONE: Final = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))"
+_TIMESTAMP: Final = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?%s)?$"
+_FLOAT: Final = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI]nf(inity)?|[nN]a[nN])$"
+_FINER: Final = r"\d:\d{2}\.\d{6}\d*[1-9]"  # a seventh digit of the second, or a later one, that is not zero
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeColumn:
+    """A part of the scope that a column of the records holds. names: value as received -> name in the lake."""
+
+    column: str
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What every row of one extract has in common. columns: names as received, c0 … cN of the frame."""
+
+    manifest: str
+    file: str
+    landed_at: datetime
+    as_of: datetime
+    columns: Sequence[str]
+    country: str | ScopeColumn
+    entity: str | ScopeColumn
+    null_values: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the columns received differ from the contract. Names as received."""
+
+    added: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # the contract can do without them
+    required: tuple[str, ...] = ()  # and without these it cannot: the extract is parked
+    case: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.missing or self.required or self.case)
+
+
+def drift(columns: Sequence[str], contract: Contract) -> Drift:
+    """Compare the names received with those of the contract. Order means nothing."""
+    received = set(columns)
+    expected = {c.received_as: c for c in contract.columns}
+    twins = _twins(columns, contract)
+    absent = [name for name in expected if name not in received]
+    needed = {n for n in absent if expected[n].required or expected[n].key_position is not None}
+    return Drift(
+        added=tuple(n for n in columns if n not in expected and n not in twins),
+        missing=tuple(n for n in absent if n not in needed),
+        required=tuple(n for n in absent if n in needed),
+        case=tuple(twins),
+    )
+
+
+def split(records: DataFrame, contract: Contract, origin: Provenance) -> tuple[DataFrame, DataFrame]:
+    """(rows, rejects) of the records of one extract; together as many as the records.
+
+    records: (_position bigint, _record string, c0 … cN string).
+    rows: the contract's columns [, columns added] and PROVENANCE, see `typed`.
+    rejects: (scope_country, scope_entity, _position, rule, reason, _record).
+    """
+    frame = typed(records, contract, origin)
+    rows = frame.where(F.col("_reason").isNull()).drop("_reason", "_record")
+    rejects = frame.where(F.col("_reason").isNotNull()).select(
+        *SCOPE_COLUMNS, "_position", F.lit("key").alias("rule"), F.col("_reason").alias("reason"), "_record"
+    )
+    return rows, rejects
+
+
+def typed(records: DataFrame, contract: Contract, origin: Provenance) -> DataFrame:
+    """All records with their types: the contract's columns [, columns added where it evolves], PROVENANCE, and
+    `_reason` (why the record is rejected, else null) and `_record`."""
+    place = {name: index for index, name in enumerate(origin.columns)}
+    text = {name: _null_as_null(F.col(f"c{index}"), origin.null_values) for name, index in place.items()}
+    nothing = F.lit(None).cast("string")
+    received = {c.name: text.get(c.received_as, nothing) for c in contract.columns}
+    values = {c.name: _value(received[c.name], c) for c in contract.columns}
+    extra = _added_columns(origin.columns, contract)
+    twins = _twins(origin.columns, contract)
+    known = {c.received_as for c in contract.columns}
+    rescued = [_unfit(c, received[c.name], values[c.name]) for c in contract.columns if c.received_as in place]
+    rescued += [
+        F.when(text[name].isNotNull(), _entry(name, text[name], "wrong case" if name in twins else "unknown field"))
+        for name in origin.columns
+        if name not in known and name not in extra
+    ]
+    return records.select(
+        *(values[c.name].alias(c.name) for c in contract.columns),
+        *(text[name].alias(column) for name, column in extra.items()),
+        _listed([entry for entry in rescued if entry is not None]).alias("_rescued"),
+        _scope(origin.country, text).alias(SCOPE_COLUMNS[0]),
+        _scope(origin.entity, text).alias(SCOPE_COLUMNS[1]),
+        F.lit(origin.manifest).alias("_manifest"),
+        F.lit(origin.file).alias("_file"),
+        F.col("_position"),
+        F.lit(origin.landed_at).alias("_landed_at"),
+        F.lit(origin.as_of).alias("_as_of"),
+        F.lit(contract.version).alias("_contract_version"),
+        _unidentified(contract, received, values).alias("_reason"),
+        F.col("_record"),
+    )
+
+
+def _null_as_null(text: Column, null_values: Sequence[str]) -> Column:
+    return F.when(~text.isin(*null_values), text) if null_values else text
+
+
+def _scope(part: str | ScopeColumn, text: Mapping[str, Column]) -> Column:
+    if isinstance(part, str):
+        return F.lit(part)
+    if part.column not in text:
+        return F.lit(UNKNOWN)
+    name = F.lit(UNKNOWN)
+    for value, own in part.names.items():
+        name = F.when(text[part.column] == value, own).otherwise(name)
+    return name
+
+
+def _twins(columns: Sequence[str], contract: Contract) -> dict[str, str]:
+    """Received name -> the contract's, where they differ in capital letters only and the right one did not come."""
+    absent = {c.received_as.lower(): c.received_as for c in contract.columns if c.received_as not in columns}
+    known = {c.received_as for c in contract.columns}
+    return {n: absent[n.lower()] for n in columns if n not in known and n.lower() in absent}
+
+
+def _added_columns(columns: Sequence[str], contract: Contract) -> dict[str, str]:
+    """Received name -> column that carries it, where the contract lets the table grow."""
+    if contract.evolve != "add":
+        return {}
+    taken = {c.name for c in contract.columns}
+    added: dict[str, str] = {}
+    for name in drift(columns, contract).added:
+        column = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+        if column and column not in taken:
+            taken.add(column)
+            added[name] = column
+    return added
+
+
+def _value(text: Column, field: Field) -> Column:
+    """The typed value, null where the text does not fit."""
+    kind = field.type
+    text = text if kind == "string" else F.trim(text)
+    if kind == "string":
+        return text
+    if kind == "date" and field.format:
+        return F.try_to_timestamp(text, F.lit(field.format)).cast("date")
+    if kind == "date":
+        return F.when(text.rlike(_DATE) | text.rlike(_MIDNIGHT), F.substring(text, 1, 10).try_cast("date"))
+    if kind in ("timestamp", "timestamp_ntz"):
+        return _timestamp(text, kind, field.format)
+    if kind in ("float", "double"):
+        value = F.when(text.rlike(_FLOAT), text.try_cast(kind))
+        endless = value.isin(float("inf"), float("-inf")) & ~F.lower(text).contains("inf")
+        return F.when(~endless, value)
+    if kind.startswith("decimal"):
+        return F.when(_decimal_fits(text, kind), text.try_cast(kind))
+    if kind == "binary":
+        return F.try_to_binary(text, F.lit("hex"))
+    return text.try_cast(kind)
+
+
+def _timestamp(text: Column, kind: str, form: str | None) -> Column:
+    if form is not None:
+        return F.try_to_timestamp(text, F.lit(form)).cast(kind)
+    zone = "" if kind == "timestamp_ntz" else _ZONE + "?"
+    colon = F.regexp_replace(text, r"([+-]\d{2})(\d{2})$", "$1:$2")
+    plain = colon if kind == "timestamp_ntz" else F.regexp_replace(colon, r"(\d{2}:\d{2}[0-9:.]*[+-]\d{2})$", "$1:00")
+    return F.when(text.rlike(_TIMESTAMP % zone), plain.try_cast(kind))
+
+
+def _decimal_fits(text: Column, kind: str) -> Column:
+    """Whether the text has no digit beyond the scale. Spark's cast would round it away in silence."""
+    precision, scale = (int(n) for n in re.findall(r"\d+", kind))
+    point = F.instr(text, ".")
+    digits = F.length(F.rtrim(text, F.lit("0"))) - point
+    wide = f"decimal(38,{38 - precision + scale})"
+    exponent = text.rlike("[eE]")
+    same = text.try_cast(wide) == text.try_cast(kind).try_cast(wide)
+    return F.when(exponent, same).otherwise((point == 0) | (digits <= scale))
+
+
+def _unfit(field: Field, text: Column, value: Column) -> Column | None:
+    """The entry in `_rescued` for a value that did not fit, null where it did; None for a type that takes any text."""
+    if field.type == "string":
+        return None
+    reason: Column = F.lit("wrong type")
+    if field.type.startswith("decimal"):
+        finer = text.try_cast("decimal(38,18)").isNotNull() & ~_decimal_fits(F.trim(text), field.type)
+        reason = F.when(finer, "precision").otherwise(reason)
+    lost = text.isNotNull() & value.isNull()
+    if field.type in ("timestamp", "timestamp_ntz"):
+        finer = text.rlike(_FINER)
+        reason = F.when(value.isNotNull(), "precision").otherwise(reason)
+        lost = lost | (text.isNotNull() & finer)
+    return F.when(lost, _entry(field.received_as, text, reason))
+
+
+def _entry(name: str, text: Column, reason: str | Column) -> Column:
+    told = F.lit(reason) if isinstance(reason, str) else reason
+    return F.struct(F.lit(name).alias("field"), text.alias("value"), told.alias("reason"))
+
+
+def _listed(entries: Sequence[Column]) -> Column:
+    if not entries:
+        return F.lit(None).cast("string")
+    found = F.array_compact(F.array(*entries))
+    return F.when(F.size(found) > 0, F.to_json(found))
+
+
+def _unidentified(contract: Contract, received: Mapping[str, Column], values: Mapping[str, Column]) -> Column:
+    """Why the record cannot be identified, null when every key column can be read."""
+    reasons = []
+    for name in contract.keys:
+        field = contract.column(name)
+        shown = (
+            F.lit("a value") if field.personal else F.concat(F.lit("'"), F.substring(received[name], 1, 80), F.lit("'"))
+        )
+        unfit = F.concat(F.lit(f"key column {field.received_as}: found "), shown, F.lit(f", expected {field.type}"))
+        told = F.when(received[name].isNull(), F.lit(f"key column {field.received_as} is null")).otherwise(unfit)
+        reasons.append(F.when(values[name].isNull(), told))
+    return F.coalesce(*reasons) if reasons else F.lit(None).cast("string")

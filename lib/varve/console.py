@@ -100,7 +100,7 @@ class Screen:
             known = {"job": report.job, "run_id": report.run_id, "exit": report.code, "log": str(report.log)}
             self._machine("run", known | {"seconds": round(report.seconds, 3)})
         elif not self.quiet or report.code:
-            self.out.print(summary(report))
+            self.out.print(summary(report), crop=False)
 
     def error(self, error: BaseException, *, trace: Path | None = None) -> None:
         """An error that ended the process: what, where, found, expected and what to do, without a stack trace."""
@@ -131,10 +131,10 @@ class Screen:
 def summary(report: Report) -> RenderableType:
     """The closing table of a run and the lines below it."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    table.add_column("task", no_wrap=True, overflow="ellipsis", max_width=30)
+    table.add_column("task", overflow="fold", min_width=10)  # the one column that gives way
     for name in ("tables", "scopes", "rows in", "rows out", "rejected", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(" result")
+    table.add_column(" result", no_wrap=True)
     for step in report.steps:
         totals = report.totals(step.task)
         seconds = f"{step.seconds:.1f}" if step.attempts else ""
@@ -153,7 +153,7 @@ def summary(report: Report) -> RenderableType:
         Text(""),
         *problems,
         Text.assemble(end, f"{exit_note} in {report.seconds:.1f} s"),
-        Text(log, style="dim"),
+        Text(log, style="dim", no_wrap=True, overflow="ignore"),
     )
 
 
@@ -193,12 +193,17 @@ def _paragraph(status: str, where: str, text: str, remedy: str | None) -> Render
 def _numbers(totals: Totals) -> list[str]:
     """Tables, scopes, rows in, rows out, rejected; nothing for a task that touched no table."""
     counts = (totals.tables, totals.scopes, totals.rows_in, totals.rows_out, totals.rows_rejected)
-    return [f"{count:,}" if totals.tables else "" for count in counts]
+    return [_number(count) if totals.tables else "" for count in counts]
+
+
+def _number(count: int) -> str:
+    """At most nine characters, so that the table keeps to 80 columns."""
+    return f"{count:,}" if count < 10_000_000 else f"{count / 1_000_000:,.1f}M"
 
 
 def _result(step: Step, totals: Totals) -> str:
     parts = [f"{n} {word}" for n, word in ((totals.failed, "failed"), (totals.parked, "parked")) if n]
-    tried = f", attempt {step.attempts}" if step.attempts > 1 else ""
+    tried = f" (try {step.attempts})" if step.attempts > 1 else ""
     if step.state in (State.FAILED, State.PARKED):
         return (", ".join(parts) if totals.tables and parts else str(step.state)) + tried
     return ("nothing new" if step.state is State.DONE and totals.idle else str(step.state)) + tried

@@ -48,6 +48,7 @@ class Lake:
         self.run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         self._opening = threading.Lock()
         self._session: SparkSession | None = None
+        self._borrowed = False
 
     @property
     def env(self) -> str:
@@ -58,8 +59,11 @@ class Lake:
         """The session, built on first use."""
         with self._opening:
             if self._session is None:
+                from pyspark.sql import SparkSession
+
                 from varve import session
 
+                self._borrowed = SparkSession.getActiveSession() is not None
                 self._session = session.build(self.config.settings, app=f"varve {self.job}")
             return self._session
 
@@ -101,11 +105,11 @@ class Lake:
             yield
 
     def close(self) -> None:
-        """End the session, if there is one."""
+        """End the session, if this run began one; a platform's (a notebook's, a test's) goes on."""
         with self._opening:
-            if self._session is not None:
+            if self._session is not None and not self._borrowed:
                 self._session.stop()
-                self._session = None
+            self._session = None
 
 
 @dataclass(frozen=True)

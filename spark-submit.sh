@@ -109,10 +109,12 @@ install_packages() {
   find_python
   [[ -n $python ]] ||
     fail "Python 3.11 or later with venv is needed and none was found: install it (Debian, Ubuntu: sudo apt-get install python3 python3-venv; macOS: brew install python@3.12)."
-  # A set-up that was interrupted leaves no stamp: what it left cannot be trusted, so it is made anew.
-  compgen -G "$venv/varve-*.stamp" >/dev/null || rm -rf "$venv"
+  # What an interrupted first set-up left cannot be trusted and is made anew. An environment that we did not begin is
+  # somebody's own: it is added to, never deleted.
+  [[ ! -e $venv/unfinished ]] || rm -rf "$venv"
   if [[ ! -d $venv ]]; then
     say "making a virtual environment with $("$python" --version) …"
+    mkdir "$venv" && : >"$venv/unfinished"
     "$python" -m venv "$venv"
   fi
   rm -f "$venv"/varve-*.stamp
@@ -122,6 +124,7 @@ install_packages() {
   pip_install --require-hashes --only-binary :all: -r "$venv/build.lock"
   pip_install --require-hashes --only-binary :all: --no-binary pyspark --no-build-isolation -r "$root/requirements.lock"
   pip_install --no-deps --no-build-isolation --editable "$root"
+  rm -f "$venv/unfinished"
 }
 
 set_up() {

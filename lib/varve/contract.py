@@ -23,7 +23,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "int": "int", "integer": "int", "bigint": "bigint", "long": "bigint",
     "float": "float", "real": "float", "double": "double",
 }  # fmt: skip
-_DECIMAL: Final = re.compile(r"(?:decimal|numeric|dec)\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_DECIMAL: Final = re.compile(r"(?:decimal|numeric|dec)\( *([0-9]+) *, *([0-9]+) *\)")
 EXPECTED_TYPE: Final = (
     "string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), "
     "date, timestamp, timestamp_ntz or binary"

@@ -56,7 +56,7 @@ def _contract_schema() -> dict[str, Any]:
         "required": ["schema"],
         "properties": {
             "apiVersion": {"const": "v3.1.0"},
-            "version": {"pattern": r"^\d+\.\d+\.\d+$"},
+            "version": {"pattern": r"^[0-9]+\.[0-9]+\.[0-9]+$"},
             "schema": {"type": "array", "minItems": 1, "maxItems": 1, "items": _table_schema(column["properties"])},
         },
     }

@@ -13,7 +13,7 @@ from varve.config.problems import did_you_mean, listed
 from varve.contract import EXPECTED_TYPE, spark_type
 from varve.scope import SCOPE_COLUMNS
 
-VERSION_PATTERN: Final = r"\d+\.\d+\.\d+"
+VERSION_PATTERN: Final = r"[0-9]+\.[0-9]+\.[0-9]+"
 # The log and the versions of an entity have these columns themselves; a contract cannot name them again.
 RESERVED: Final = frozenset(
     {*SCOPE_COLUMNS, "op", "valid_from", "valid_to", "sequence", "recorded_at", "manifest", "contract_version",

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 
 Scope = tuple[str, str]
@@ -151,29 +152,29 @@ def standing(statement: Statement, life: Life, law: Law) -> bool:
     return statement.op != "retract" and not retracted(statement, life, law)
 
 
-def rivals(statement: Statement, life: Life, law: Law) -> bool:
-    """Does another standing statement say something else at the same place?"""
-    return any(
-        place(other, law) == place(statement, law) and (other.op, other.values) != (statement.op, statement.values)
-        for other in life
-        if standing(other, life, law)
-    )
+def at_its_place(statement: Statement, life: Life, law: Law) -> list[Statement]:
+    """What stands where this statement stands, itself included."""
+    return [other for other in life if place(other, law) == place(statement, law) and standing(other, life, law)]
 
 
 def quarantined(life: Life, law: Law) -> list[Statement]:
-    return [s for s in life if standing(s, life, law) and rivals(s, life, law)]
+    return [s for s in life if standing(s, life, law) and _disagree(at_its_place(s, life, law))]
 
 
 def counting(life: Life, law: Law) -> list[Statement]:
     """The statements that are neither retracted nor tied; of identical ones the earliest time and knowledge."""
     result = []
     for s in life:
-        if standing(s, life, law) and not rivals(s, life, law):
-            same = [o for o in life if standing(o, life, law) and place(o, law) == place(s, law)]
+        same = at_its_place(s, life, law)
+        if standing(s, life, law) and not _disagree(same):
             result.append(
                 replace(s, valid_from=min(o.valid_from for o in same), recorded_at=min(o.recorded_at for o in same))
             )
     return result
+
+
+def _disagree(said: Life) -> bool:
+    return len({(s.op, s.values) for s in said}) > 1
 
 
 # --- what is true when -----------------------------------------------------------------------------------------------
@@ -201,7 +202,11 @@ class _Run:
 
 def life_versions(life: Life, law: Law) -> list[Version]:
     """The versions of one key: ask who governs at every moment, and join equal neighbours."""
-    counted = counting(life, law)
+    return list(_versions_of_counted(tuple(counting(life, law)), law))
+
+
+@cache
+def _versions_of_counted(counted: tuple[Statement, ...], law: Law) -> tuple[Version, ...]:
     runs: list[_Run] = []
     for moment in sorted({s.valid_from for s in counted}):
         ruler = governing(counted, moment, law)
@@ -227,7 +232,7 @@ def life_versions(life: Life, law: Law) -> list[Version]:
                 recorded_at=run.first.recorded_at,
             )
         )
-    return result
+    return tuple(result)
 
 
 def _same_state(left: Statement, right: Statement, law: Law) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
 
 from .oracle import Key, Law, Observation, Scope, Snapshot, Statement, Values
 
@@ -82,6 +81,11 @@ def narrowed(snapshot: Snapshot, scopes: frozenset[Scope]) -> Snapshot:
     )
 
 
+def keys_of(history: int) -> tuple[Key, ...]:
+    """Every history has keys of its own, so that several can share a scope and its snapshots."""
+    return tuple((f"{history}{first}", second) for first, second in KEYS)
+
+
 def scope_of(number: int) -> Scope:
     return ("ES", "IT", "PT")[number % 3], f"e{number:03d}"
 
@@ -94,9 +98,9 @@ def values(draw: Random, law: Law, *, generation: int) -> Values:
     return (state, amount, extra, draw.choice(("n1", "n2", None)))[: len(law.columns)]
 
 
-def statements(draw: Random, scope: Scope, law: Law, batches: int) -> list[tuple[int, Statement]]:
+def statements(draw: Random, scope: Scope, own: Sequence[Key], law: Law, batches: int) -> list[tuple[int, Statement]]:
     """What one source says, and with which batch each statement arrives. Later batches know the new column."""
-    keys = draw.sample(KEYS, draw.randint(1, 3))
+    keys = draw.sample(own, min(draw.randint(1, 3), len(own)))
     nothing: Values = (None,) * len(law.columns)
     said: list[tuple[int, Statement]] = []
     for number in range(draw.randint(4, 14)):
@@ -114,6 +118,8 @@ def statements(draw: Random, scope: Scope, law: Law, batches: int) -> list[tuple
         elif model is not None and roll < (edge := edge + SHARE["tie"]):
             other = replace(model, op="upsert", values=values(draw, law, generation=generation))
             said.append((batch, other))
+            if draw.random() < 0.4:
+                said.append((draw.randrange(batch, batches), replace(other, op="retract")))
         elif model is not None and roll < (edge := edge + SHARE["retract"]):
             content = nothing if draw.random() < 0.3 else model.values
             said.append((batch, replace(model, op="retract", values=content)))
@@ -140,54 +146,52 @@ def statements(draw: Random, scope: Scope, law: Law, batches: int) -> list[tuple
     return said
 
 
-def world(draw: Random, law: Law, *, histories: int, batches: int, pictures: int) -> World:
-    """Manifests of a world without a schedule. Every third scope hears changes only."""
-    scopes = tuple(scope_of(number) for number in range(histories))
+def world(
+    draw: Random, law: Law, *, seeds: Sequence[int], scopes: int, batches: int = 5, pictures: int = 3, shared: bool = False
+) -> World:
+    """Manifests of a world without a schedule, one history per seed. Every third scope hears changes only.
+
+    shared: the histories have the same keys, each in its own scope.
+    """
+    places = tuple(scope_of(number) for number in range(scopes))
+    histories = [
+        (Random(seed), places[number % scopes], KEYS if shared else keys_of(number))
+        for number, seed in enumerate(seeds)
+    ]
     arriving: dict[int, list[Statement]] = {number: [] for number in range(batches)}
-    for scope in scopes:
-        for batch, statement in statements(draw, scope, law, batches):
+    for own, scope, keys in histories:
+        for batch, statement in statements(own, scope, keys, law, batches):
             arriving[batch].append(replace(statement, recorded_at=1 + batch))
     manifests: dict[str, Batch | Picture] = {
         f"changes-{number}": Batch(f"changes-{number}", tuple(said)) for number, said in arriving.items()
     }
-    moments = draw.sample(range(1, TIMES), pictures)
-    for number, moment in enumerate(moments):
-        name = f"snapshot-{number}"
-        manifests[name] = Picture(name, _picture(draw, scopes, law, number=number, moment=moment, batches=batches))
-    return World(law=law, scopes=scopes, manifests=manifests)
+    for number, moment in enumerate(draw.sample(range(1, TIMES), pictures)):
+        present = frozenset(place for position, place in enumerate(places) if position % 3 and draw.random() < 0.8)
+        rows: list[tuple[Scope, Key, Values]] = []
+        excluded: set[tuple[Scope, Key]] = set()
+        for own, scope, keys in histories:
+            for key in keys[: own.randint(1, len(keys))] if scope in present else ():
+                if own.random() < 0.1:
+                    excluded.add((scope, key))
+                elif own.random() < 0.6:
+                    rows.append((scope, key, values(own, law, generation=0)))
+        manifests[f"snapshot-{number}"] = Picture(
+            f"snapshot-{number}",
+            Snapshot(
+                scopes=present,
+                as_of=moment,
+                rows=tuple(rows),
+                excluded=frozenset(excluded),
+                recorded_at=20 + number,
+                sequence=moment * 12 + 5 if law.domain == "sequence" else None,
+            ),
+        )
+    return World(law=law, scopes=places, manifests=manifests)
 
 
-def _picture(draw: Random, scopes: Sequence[Scope], law: Law, *, number: int, moment: int, batches: int) -> Snapshot:
-    present = [scope for position, scope in enumerate(scopes) if position % 3 and draw.random() < 0.8]
-    rows: list[tuple[Scope, Key, Values]] = []
-    excluded: set[tuple[Scope, Key]] = set()
-    for scope in present:
-        for key in KEYS[: draw.randint(1, 4)]:
-            if draw.random() < 0.06:
-                excluded.add((scope, key))
-            elif draw.random() < 0.6:
-                rows.append((scope, key, values(draw, law, generation=0)))
-    return Snapshot(
-        scopes=frozenset(present),
-        as_of=moment,
-        rows=tuple(rows),
-        excluded=frozenset(excluded),
-        recorded_at=20 + number,
-        sequence=moment * 12 + 5 if law.domain == "sequence" else None,
-    )
-
-
-def sizes(a_world: World) -> dict[str, Any]:
-    """How the world is made up, to check the shares that were asked for."""
+def shares(a_world: World) -> tuple[float, float]:
+    """Of all statements in the batches: how many are deletes, how many say again what was said."""
     said = [s for m in a_world.manifests.values() if isinstance(m, Batch) for s in m.statements]
-    identical = len(said) - len(
-        {
-            replace(s, recorded_at=0, valid_from=0) if a_world.law.domain == "sequence" else replace(s, recorded_at=0)
-            for s in said
-        }
-    )
-    return {
-        "statements": len(said),
-        "deletes": sum(s.op == "delete" for s in said) / len(said),
-        "duplicates": identical / len(said),
-    }
+    by_sequence = a_world.law.domain == "sequence"
+    distinct = {replace(s, recorded_at=0, valid_from=0 if by_sequence else s.valid_from) for s in said}
+    return sum(s.op == "delete" for s in said) / len(said), 1 - len(distinct) / len(said)

@@ -1,0 +1,134 @@
+"""Drives the engine's store through a world, and says where it differs from the oracle."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from pyspark.sql import DataFrame, SparkSession
+
+from varve import history, history_table
+from varve.history_table import HistoryTable
+from varve.scope import Scope
+from varve.snapshots import Comparison, Snapshot
+from varve.store import Store
+
+from . import oracle
+from .frames import (
+    changes_frame,
+    difference,
+    identities_frame,
+    moment,
+    policy_of,
+    rows_frame,
+    side_by_side,
+    told,
+    versions_of,
+)
+from .worlds import Batch, Picture, Step, World
+
+ENTITY = "subject"
+
+
+class Engine:
+    """One table that hears of a world, step by step."""
+
+    def __init__(self, spark: SparkSession, root: str, world: World, *, late_column: str | None = None) -> None:
+        self.spark, self.world = spark, world
+        self.store = Store(lambda: spark, root)
+        self.heard: list[str] = []
+        self.folds = 0
+        self.without: tuple[str, ...] = (late_column,) if late_column else ()
+
+    @property
+    def table(self) -> HistoryTable:
+        return HistoryTable(self.store, ENTITY, policy_of(self.world.law, without=self.without))
+
+    def take(self, step: Step) -> None:
+        if step.kind == "arrive":
+            self.hear(step.manifest)
+        elif step.kind == "column":
+            self.without = ()
+        elif step.kind == "fold":
+            self.fold()
+            self.check(self.table.versions(), f"the versions after a fold, having heard {self.heard}")
+        else:
+            self.check(self.table.read(), f"read, having heard {self.heard}")
+
+    def fold(self) -> None:
+        """By turns as in small tables, where the touched scopes are replaced, and as in great ones: one MERGE."""
+        self.folds += 1
+        merge = {"REWRITE_BELOW_ROWS": 0, "REWRITE_ABOVE_SHARE": 2.0} if self.folds % 2 else {}
+        with patch.multiple(history_table, **merge):
+            self.table.fold()
+
+    def hear(self, name: str) -> None:
+        manifest = self.world.manifests[name]
+        if isinstance(manifest, Batch):
+            frame = changes_frame(
+                self.spark, manifest.statements, self.world.law, manifest=name, without=self.without
+            )
+            self.table.append(frame, txn=name)
+        else:
+            self.table.append_snapshot(self.compared(manifest))
+        self.heard.append(name)
+
+    def compared(self, picture: Picture) -> Comparison:
+        said, law = picture.snapshot, self.world.law
+        as_of, recorded_at = moment(said.as_of), moment(said.recorded_at)
+        assert as_of is not None
+        assert recorded_at is not None
+        snapshot = Snapshot(
+            manifest=picture.name,
+            scopes=tuple(Scope(*scope) for scope in sorted(said.scopes)),
+            as_of=as_of,
+            recorded_at=recorded_at,
+            sequence=said.sequence,
+            contract_version="1",
+        )
+        excluded = identities_frame(self.spark, said.excluded, law) if said.excluded else None
+        return self.table.compare(rows_frame(self.spark, said.rows, law, without=self.without), snapshot, excluded)
+
+    # --- comparing ---------------------------------------------------------------------------------------------------
+
+    def expected(self) -> dict[oracle.Identity, list[oracle.Version]]:
+        return oracle.versions(self.world.observations(self.heard), self.world.law)
+
+    def check(self, frame: DataFrame, what: str) -> None:
+        """Row for row; `recorded_at` only where no snapshot is involved: how often one is re-asserted is book-keeping."""
+        law = self.world.law
+        expected, got = self.expected(), versions_of(frame, law)
+        pictures = [m.snapshot for m in self.world.manifests.values() if isinstance(m, Picture)]
+        pictured = {scope for snapshot in pictures for scope in snapshot.scopes}
+        wrong = difference(expected, got, recorded=False) or difference(
+            {i: v for i, v in expected.items() if i[0] not in pictured},
+            {i: v for i, v in got.items() if i[0] not in pictured},
+        )
+        if wrong:
+            identity = min(wrong, key=lambda i: len(oracle.lives(self.said_in(i[0]), law).get(i, [])))
+            raise AssertionError(self.report(what, identity, expected.get(identity, []), got.get(identity, []), wrong))
+
+    def said_in(self, scope: oracle.Scope) -> list[oracle.Observation]:
+        return self.world.only(frozenset([scope])).observations(self.heard)
+
+    def report(
+        self, what: str, identity: oracle.Identity, expected: list[oracle.Version], got: list[oracle.Version],
+        wrong: list[oracle.Identity],
+    ) -> str:  # fmt: skip
+        lines = [f"{what}: {len(wrong)} keys are wrong; the shortest life is that of {identity}:"]
+        for name in dict.fromkeys(self.heard):
+            life = oracle.lives(self.world.only(frozenset([identity[0]])).observations(self.heard), self.world.law)
+            told_by = [s for s in life.get(identity, []) if self._is_by(name, s)]
+            if told_by:
+                lines.append(f"  {name}:\n{told(told_by)}")
+        return "\n".join([*lines, side_by_side(expected, got)])
+
+    def _is_by(self, name: str, statement: oracle.Statement) -> bool:
+        manifest = self.world.manifests[name]
+        recorded = manifest.snapshot.recorded_at if isinstance(manifest, Picture) else int(name.split("-")[1]) + 1
+        return bool(recorded == statement.recorded_at)
+
+    def check_log(self) -> None:
+        """The law over the whole log gives what the oracle gives, and the audit has nothing to say."""
+        self.check(history.timeline(self.table.log(), self.table.policy), "timeline of the log")
+        findings = self.table.audit().collect()
+        assert not findings, findings[:5]

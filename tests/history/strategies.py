@@ -1,0 +1,51 @@
+"""Hypothesis strategies: worlds of many histories, and the schedule by which a table hears of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from hypothesis import strategies as st
+
+from .oracle import Law, Statement
+from .worlds import Batch, Step, World, statements, world
+
+SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
+
+
+@st.composite
+def lives(draw: st.DrawFn, law: Law) -> list[Statement]:
+    """The statements of one history, for properties of the oracle itself."""
+    return [s for _, s in statements(Random(draw(SEEDS)), ("ES", "e000"), (("a", "b"),), law, 2)]
+
+
+@st.composite
+def worlds(draw: st.DrawFn, law: Law, *, histories: int, scopes: int, pictures: int = 3, salt: str = "") -> World:
+    """A world with its schedule. Everything comes of one drawn seed: what is worth shrinking is a life, not a world."""
+    random = Random(f"{salt} {draw(SEEDS)}")
+    seeds = [random.randrange(2**32) for _ in range(histories)]
+    made = world(random, law, seeds=seeds, scopes=scopes, pictures=pictures)
+    return replace(made, steps=tuple(schedule(random, made)))
+
+
+def schedule(random: Random, made: World) -> list[Step]:
+    """Manifests in any order, folds and reads at any moment, replays of what was heard; a new column half way.
+
+    What has the new column arrives after it; what is older may arrive at any time.
+    """
+    order = random.sample(sorted(made.manifests), len(made.manifests))
+    batches = sum(isinstance(m, Batch) for m in made.manifests.values())
+    newer = {f"changes-{number}" for number in range(batches // 2, batches)}
+    between = ["fold", "fold", "read", "replay", "replay"]
+    between += ["nothing"] * (len(order) - len(between))
+    random.shuffle(between)
+    steps: list[Step] = []
+    for position, (name, after) in enumerate(zip(order, between, strict=True)):
+        if name in newer and not any(step.kind == "column" for step in steps):
+            steps.append(Step("column"))
+        steps.append(Step("arrive", name))
+        if after == "replay":
+            steps.append(Step("arrive", random.choice(order[: position + 1])))
+        elif after != "nothing":
+            steps.append(Step(after))
+    return [*steps, Step("read"), Step("fold")]

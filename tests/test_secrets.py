@@ -15,7 +15,9 @@ from pydantic import TypeAdapter
 
 from example_conf import LOCAL, edited
 from varve.config import Secret, Settings, load
+from varve.config.settings import Spark
 from varve.errors import ConfigError
+from varve.session import submit_arguments
 
 VALUE = "hunter2hunter2"
 
@@ -124,5 +126,13 @@ def test_spark_settings_may_refer_to_secrets(conf: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("VARVE_TEST_KEY", VALUE)
     edited(conf.parent, LOCAL, "  master: local[2]", "  conf: {fs.s3a.secret.key: '${env:VARVE_TEST_KEY}', a: b}")
     spark = load(conf).settings.spark
-    assert spark.revealed() == {"fs.s3a.secret.key": VALUE, "a": "b"}
+    assert (spark.plain, spark.revealed()) == ({"a": "b"}, {"fs.s3a.secret.key": VALUE})
     assert VALUE not in repr(spark)
+
+
+def test_no_command_line_shows_a_secret_of_a_spark_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VARVE_TEST_KEY", VALUE)
+    spark = Spark.model_validate({"conf": {"fs.s3a.secret.key": "${env:VARVE_TEST_KEY}", "spark.x": "y"}})
+    words = submit_arguments(spark)
+    assert "spark.x=y" in words
+    assert not [word for word in words if VALUE in word or "fs.s3a.secret.key" in word]

@@ -44,18 +44,21 @@ def build(settings: Settings, *, app: str) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Python workers need this environment, not any python3
     if spark.master or "PYSPARK_GATEWAY_PORT" not in os.environ:
         conf.setMaster(spark.master or LOCAL)
+    gateway = None
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         os.environ.setdefault("SPARK_LAUNCHER_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         sink = _filtered(sys.__stderr__)
         gateway = launch_gateway(conf, {"stderr": sink})  # type: ignore[no-untyped-call]
         os.close(sink)  # the JVM holds the other copy: the thread ends when it does
+    conf.setAll(list(spark.revealed().items()))  # not before: everybody can read the command line that starts a JVM
+    if gateway is not None:
         SparkContext(conf=conf, gateway=gateway)
     return SparkSession.builder.config(conf=conf).getOrCreate()
 
 
 def submit_arguments(spark: Spark) -> list[str]:
     """The arguments `spark-submit` needs, for what must be known before the JVM starts."""
-    pairs = {**spark.conf, **launch_options(spark)}
+    pairs = {**spark.plain, **launch_options(spark)}
     return ["--master", spark.master or LOCAL, *(word for pair in pairs.items() for word in ("--conf", "=".join(pair)))]
 
 
@@ -117,7 +120,7 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         options["spark.sql.shuffle.partitions"] = str(
             max(2, _cores(spark.master or LOCAL))
         )  # 200 is the largest waste locally
-    return {**options, **spark.conf}
+    return {**options, **spark.plain}
 
 
 def delta_jars() -> list[Path]:

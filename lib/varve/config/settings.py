@@ -34,9 +34,14 @@ class Spark(Model):
     conf: Annotated[Mapping[str, str], AfterValidator(_without_secrets)] = Field(default_factory=dict)
     """Further Spark settings. A value may be a reference to a secret, and must be one where the name speaks of one."""
 
+    @property
+    def plain(self) -> dict[str, str]:
+        """The settings that are no secrets, which a command line may show."""
+        return {name: text for name, text in self.conf.items() if not REFERENCE.fullmatch(text)}
+
     def revealed(self) -> dict[str, str]:
-        """The Spark settings with the values of secrets: for the session builder only, never to be shown."""
-        return {name: Secret(text).reveal() if REFERENCE.fullmatch(text) else text for name, text in self.conf.items()}
+        """The settings that are secrets, with their values: for the session's builder only, after the JVM started."""
+        return {name: Secret(text).reveal() for name, text in self.conf.items() if REFERENCE.fullmatch(text)}
 
 
 class Pseudonyms(Model):

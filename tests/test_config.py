@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings, strategies
 
 from example_conf import (
     CLAIM,
@@ -250,6 +251,8 @@ def test_several_errors_are_reported_together_by_file_and_line(here: Path) -> No
 def test_what_leads_to_a_broken_contract_is_no_second_error(here: Path) -> None:
     conf = edited(here, SHOP_CLAIM, "physicalType: bigint", "physicalType: number")
     assert_one_error(conf, SHOP_CLAIM, 11, "the type of claim_id is unknown; found number; … ")
+    edited(here, SHOP_CLAIM, WHOLE, "id: shop.claim\nschema: {\x00\n")
+    assert errors(conf) == [f"conf/{SHOP_CLAIM}:2: a control character stands in the file; found #x0000"]
 
 
 @pytest.mark.parametrize(("copy_of", "name", "expected"), [
@@ -356,3 +359,22 @@ def test_published_schemas_accept_what_loads(conf: Path) -> None:
 def test_published_schemas_refuse_what_does_not_load(here: Path, kind: str, file: str, old: str, new: str) -> None:
     value = yaml.safe_load((edited(here, file, old, new) / file).read_text(encoding="utf-8"))
     assert not jsonschema.Draft202012Validator(schemas()[f"{kind}.schema.json"]).is_valid(value)
+
+
+FILES = sorted(path.relative_to(EXAMPLE).as_posix() for path in EXAMPLE.rglob("*.y*ml"))
+JUNK = ["\t", '"', "'", "{", "}", "[", "]", ":", " ", "\n", "- ", "&a ", "*a", "!x ", "NO", "0x", "1:2", "#", "\x00"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(file=strategies.sampled_from(FILES), junk=strategies.sampled_from(JUNK), share=strategies.floats(0, 1))
+def test_any_slip_of_the_pen_loads_or_has_its_place(here: Path, file: str, junk: str, share: float) -> None:
+    text = (EXAMPLE / file).read_text(encoding="utf-8")
+    place = int(share * len(text))
+    conf = edited(here, file, WHOLE, text[:place] + junk + text[place:])
+    places: list[str | None] = []
+    try:
+        load(conf)
+    except ConfigError as error:
+        places = [e.where for e in error.errors]
+    edited(here, file, WHOLE, text)
+    assert [where for where in places if where is None or ":" not in where] == []

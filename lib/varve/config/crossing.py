@@ -19,11 +19,11 @@ Read = tuple[Document, Contract]
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """All valid documents of a folder. known: ids of all contracts, valid or not: a broken one is not unknown."""
+    """All valid documents of a folder. known: ids of all contracts, valid or not; None: a file was unreadable."""
 
     sources: Sequence[tuple[Document, Source]]
     contracts: Sequence[Read]
-    known: frozenset[str]
+    known: frozenset[str] | None
     codes_dir: Path
 
     def add_wrong(self, has_pseudonym_keys: bool, settings_file: str) -> None:
@@ -34,7 +34,7 @@ class Crossing:
             _add_wrong_datasets(document, source, contracts, self.known)
         bronze = {contract.table: contract for contract in contracts.values() if contract.layer == "bronze"}
         for document, contract in self.contracts:
-            _add_wrong_feeds(document, contract, bronze, bool(self.known - contracts.keys()))
+            _add_wrong_feeds(document, contract, bronze, self.known is None or bool(self.known - contracts.keys()))
             _add_missing_codes(document, contract, self.codes_dir)
             if not has_pseudonym_keys and (personal := [c.name for c in contract.columns if c.personal]):
                 document.refuse(
@@ -57,7 +57,7 @@ class Crossing:
 
 
 def _add_wrong_datasets(
-    document: Document, source: Source, contracts: Mapping[str, Contract], known: frozenset[str]
+    document: Document, source: Source, contracts: Mapping[str, Contract], known: frozenset[str] | None
 ) -> None:
     part = "tables" if isinstance(source, SqliteSource) else "datasets"
     entries = source.tables if isinstance(source, SqliteSource) else source.datasets
@@ -87,7 +87,7 @@ def _add_wrong_datasets(
                 expected="scope: {country: …, entity: …} here or for the whole source",
                 remedy="Reference data has _all for both.",
             )
-        if dataset.contract not in known:
+        if known is not None and dataset.contract not in known:
             document.refuse(
                 (*at, "contract"),
                 f"the dataset {entry} names a contract that is not there",

@@ -167,6 +167,9 @@ class _Reader:
 def _syntax_problem(error: yaml.YAMLError, text: str, shown: str) -> Problem:
     """One line out of PyYAML's paragraph, with tabs named as what they are."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if isinstance(error, yaml.reader.ReaderError):
+        number = text.count("\n", 0, error.position) + 1
+        return Problem(shown, number, "a control character stands in the file", found=f"#x{error.character:04x}")
     if mark is None:
         return Problem(shown, None, "this is not YAML", found=" ".join(str(error).split()))
     lines = text.splitlines()

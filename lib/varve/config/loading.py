@@ -151,16 +151,19 @@ class _Folder:
         documents = self.documents("sources", ".yml", ".yaml")
         return [(document, source) for document in documents if (source := checked(document, AnySource))]
 
-    def contracts(self) -> tuple[list[tuple[Document, Contract]], frozenset[str]]:
-        """The valid contracts, and the ids of all that were found."""
+    def contracts(self) -> tuple[list[tuple[Document, Contract]], frozenset[str] | None]:
+        """The valid contracts, and the ids of all that were found; None when a file could not be read."""
         found: list[tuple[Document, Contract]] = []
         known: set[str] = set()
-        for document in self.documents("contracts", ".odcs.yaml", ".odcs.yml"):
+        before = len(self.problems.found)
+        documents = list(self.documents("contracts", ".odcs.yaml", ".odcs.yml"))
+        all_were_read = len(self.problems.found) == before
+        for document in documents:
             if isinstance(document.value, dict):
                 known.add(str(document.value.get("id")))
             if contract := read_contract(document):
                 found.append((document, contract))
-        return found, frozenset(known)
+        return found, frozenset(known) if all_were_read else None
 
     def graphs(self) -> dict[str, JobGraph]:
         graphs: dict[str, JobGraph] = {}

@@ -11,7 +11,7 @@
 
 from varve.raw.landing import Landing, Record, claim
 from varve.raw.manifest import Manifest, Origin, RawFile
-from varve.raw.reading import manifests, parked_error, read, read_rejects, waiting
+from varve.raw.reading import manifests, parked_error, read, read_rejects, replaced, waiting
 
 __all__ = [
     "Landing",
@@ -24,5 +24,6 @@ __all__ = [
     "parked_error",
     "read",
     "read_rejects",
+    "replaced",
     "waiting",
 ]

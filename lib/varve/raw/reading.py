@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,20 +20,22 @@ def manifests(lake: str | Path, source: str, dataset: str) -> list[Manifest]:
     return sorted((manifest_file.decode(path) for path in found), key=lambda m: m.order)
 
 
-def waiting(found: Iterable[Manifest], *, decided: Collection[str] = ()) -> list[Manifest]:
-    """The parked extracts that nobody has decided about and that no later delivery of the same file has replaced.
+def waiting(found: Sequence[Manifest]) -> list[Manifest]:
+    """The parked extracts that no later delivery of the same file has replaced. Those discarded are among them."""
+    return [m for m in found if m.status == "parked" and not replaced(m, found)]
 
-    decided: the ids that a person discarded.
+
+def replaced(manifest: Manifest, found: Iterable[Manifest]) -> bool:
+    """Whether the file was delivered again for the same date, readable: then the parked one need not be decided about.
+
+    Changes without a date may be others under the old name, and never replace what was parked.
     """
-    found = list(found)
-    landed = sorted((m for m in found if m.status == "landed"), key=lambda m: m.landed_at)
-    healed = {(m.origin.path, m.declared): m.landed_at for m in landed}
-
-    def replaced(parked: Manifest) -> bool:
-        at = healed.get((parked.origin.path, parked.declared))
-        return at is not None and at > parked.landed_at
-
-    return [m for m in found if m.status == "parked" and m.id not in decided and not replaced(m)]
+    if manifest.mode == "changes" and manifest.declared is None:
+        return False
+    same = (manifest.origin.path, manifest.declared)
+    return any(
+        m.status == "landed" and (m.origin.path, m.declared) == same and m.landed_at > manifest.landed_at for m in found
+    )
 
 
 def parked_error(parked: Sequence[Manifest]) -> ParkedError:

@@ -7,6 +7,7 @@ A local session starts its own JVM here, so a process that never asks for a sess
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from typing import IO
 
 from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from varve.config import load
@@ -38,6 +40,8 @@ def build(settings: Settings, *, app: str) -> SparkSession:
     # Made afresh each time and outside the working directory: Spark wants a warehouse, we never put a table there.
     warehouse = tempfile.mkdtemp(prefix="varve-warehouse-")
     atexit.register(shutil.rmtree, warehouse, ignore_errors=True)
+    # Every refused statement would print itself, with a trace, before whoever asked can say what is wrong.
+    PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     spark = settings.spark
     options = {**runtime_options(spark), **launch_options(spark), "spark.sql.warehouse.dir": warehouse}
     conf = SparkConf().setAppName(app).setAll(list(options.items()))

@@ -1,0 +1,111 @@
+"""Test the set-up, the configuration, the secrets, the sources and the lake; each problem comes with its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from varve.arguments import PROJECT, Parser, _common
+from varve.config import Config, FilesSource, Secret, load
+from varve.errors import ConfigError
+from varve.jars import JARS
+
+PINNED = ("pyspark", "delta-spark", "deltalake", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tested. remedy: what to do about a problem; None when all is well."""
+
+    what: str
+    found: str
+    remedy: str | None = None
+
+
+def set_up() -> Iterator[Finding]:
+    """Python, Java, packages, jars: what spark-submit.sh has put there."""
+    yield Finding("Python", sys.version.split()[0])
+    java = Path(os.environ["JAVA_HOME"]) / "bin" / "java" if os.environ.get("JAVA_HOME") else shutil.which("java")
+    try:
+        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=True).stderr.split('"')[1]
+        fits = told.split(".")[0] in ("17", "21")
+        yield Finding("Java", told, None if fits else "Set JAVA_HOME to a Java 17 or 21.")
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        yield Finding("Java", "none", "Install Java 17 or 21, or set JAVA_HOME.")
+    yield Finding("packages", ", ".join(f"{name} {version(name)}" for name in PINNED))
+    folder = Path(os.environ.get("VARVE_JARS") or PROJECT / ".jars")
+    bad = [jar.file for jar in JARS if not jar.is_at(folder / jar.file)]
+    remedy = f"Delete {folder} and {PROJECT / '.venv'}, then run ./spark-submit.sh --set-up." if bad else None
+    yield Finding("Delta's jars", f"not as pinned: {', '.join(bad)}" if bad else f"{len(JARS)} in {folder}", remedy)
+
+
+def configuration(config: Config) -> Iterator[Finding]:
+    """What the configuration names: sources, secrets, the lake."""
+    counts = f"{len(config.sources)} sources, {len(config.contracts)} contracts, {len(config.graphs)} job graphs"
+    yield Finding("configuration", f"{config.directory}: {counts}")
+    for name, source in sorted(config.sources.items()):
+        place = source.root if isinstance(source, FilesSource) else source.database
+        # No problem: the embedded company is made by the first run, other data may be named when a graph is run.
+        yield Finding(
+            f"source {name}", place if any(Path("/").glob(place.lstrip("/"))) else f"{place}: nothing there yet"
+        )
+    pseudonyms = config.settings.pseudonyms
+    for name, secret in sorted(pseudonyms.keys.items()) if pseudonyms else ():
+        yield _secret(f"secret {name}", secret)
+    yield _writable(config.settings.lake)
+
+
+def _secret(what: str, secret: Secret) -> Finding:
+    if secret.kind == "local":
+        return Finding(what, f"{secret.reference}: made in the lake on first use")
+    try:
+        secret.reveal()
+    except ConfigError as error:
+        return Finding(what, f"{secret.reference}: {error.found}", error.remedy or "Provide it.")
+    return Finding(what, secret.reference)
+
+
+def _writable(lake: str) -> Finding:
+    if "://" in lake:
+        return Finding("lake", f"{lake}: not tested, it is no folder")
+    folder = Path(lake)
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return Finding("lake", str(folder))
+    except OSError as error:
+        return Finding("lake", f"{nearest}: {error.strerror}", "Give a folder that can be written: --lake DIR.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print what was found; 0 when all is well, else 2."""
+    args = _common(Parser(description=__doc__, prog="./spark-submit.sh check")).parse_args(argv)
+    findings = list(set_up())
+    try:
+        conf = Path(args.conf).absolute() if args.conf else PROJECT / "conf"
+        findings += configuration(load(conf, env=args.env, lake=str(Path(args.lake).absolute()) if args.lake else None))
+    except ConfigError as problem:
+        findings += [Finding("configuration", str(error), "Correct it.") for error in problem.errors]
+    table = Table("", "what", "found", "remedy", box=None)
+    for finding in findings:
+        mark = Text("ok", style="green") if finding.remedy is None else Text("problem", style="bold red")
+        table.add_row(mark, Text(finding.what), Text(finding.found), Text(finding.remedy or ""))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    problems = sum(finding.remedy is not None for finding in findings)
+    print("all is well" if not problems else f"{problems} {'problem' if problems == 1 else 'problems'}")
+    return 2 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -19,13 +19,15 @@ from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Final, Literal
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
 from varve.errors import ContractError
 from varve.scope import SCOPE_COLUMNS
 
 if TYPE_CHECKING:
+    from pyspark.sql.window import WindowSpec
+
     from varve.contract import Contract
 
 UPSERT: Final = "upsert"
@@ -37,6 +39,9 @@ VERSION_COLUMNS: Final = (
     "valid_from", "valid_to", "is_current", "is_deleted", "recorded_at",
     "version_key", "row_hash", "last_position", "is_open",
 )  # fmt: skip
+
+
+RESERVED: Final = frozenset((*SCOPE_COLUMNS, *CHANGE_COLUMNS, *VERSION_COLUMNS, "record", "detail"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ class Policy:
     domain: Literal["time", "sequence"] = "time"
 
     def __post_init__(self) -> None:
+        if taken := sorted({*self.keys, *self.payload} & RESERVED):
+            raise ContractError(
+                f"columns {taken} have names that history needs itself", expected="other names for them"
+            )
         if not self.keys:
             raise ContractError("an entity without a key has no history", expected="at least one key column")
         if unknown := set(self.tie_break) - set(self.payload):
@@ -89,9 +98,15 @@ class Policy:
 # --- the law --------------------------------------------------------------------------------------------------
 
 
-def timeline(changes: DataFrame, policy: Policy) -> DataFrame:
-    """The versions that a set of changes gives: any order, any repetition of the rows gives the same versions."""
-    return _versions(_shown(_statements(changes, policy).filter("verdict = 'accepted'"), policy), policy)
+def timeline(changes: DataFrame, policy: Policy, *, ties: Observation | None = None) -> DataFrame:
+    """The versions that a set of changes gives: any order, any repetition of the rows gives the same versions.
+
+    ties: told how many statements contradict each other (`tied`), once the versions have been computed.
+    """
+    statements = _statements(changes, policy)
+    if ties is not None:
+        statements = statements.observe(ties, F.count(F.when(F.col("_verdict") == "tied", 1)).alias("tied"))
+    return _versions(_shown(statements.filter("_verdict = 'accepted'"), policy), policy)
 
 
 def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
@@ -99,7 +114,7 @@ def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
 
     Returns (identity, payload, op, valid_from, sequence, recorded_at); the versions leave them all out.
     """
-    tied = _statements(changes, policy).filter("verdict = 'tied'")
+    tied = _statements(changes, policy).filter("_verdict = 'tied'")
     return tied.select(*policy.identity, *policy.payload, "op", "valid_from", "sequence", "recorded_at")
 
 
@@ -109,24 +124,21 @@ def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
     Identical redeliveries are one statement, recorded when the first of them was; a retract removes what stands at its
     position with its content, without content all that stands there.
     """
-    by_sequence = policy.domain == "sequence"
-    position = F.struct(*([] if by_sequence else ["valid_from"]), "sequence", *_tie_break(policy))
     key = Window.partitionBy(*policy.identity)
-    content = Window.partitionBy(*policy.identity, "position", "content")
-    place = Window.partitionBy(*policy.identity, "position")
+    content = Window.partitionBy(*policy.identity, "_position", "_content")
+    place = Window.partitionBy(*policy.identity, "_position")
 
     is_delete = F.col("op") == DELETE
     values = F.struct(*[F.when(~is_delete, F.col(c)).alias(c) for c in policy.payload]) if policy.payload else F.lit("")
-    is_bare = reduce(Column.__and__, [F.col(f"content.{c}").isNull() for c in policy.payload], F.lit(True))
+    is_bare = reduce(Column.__and__, [F.col(f"_content.{c}").isNull() for c in policy.payload], F.lit(True))
     is_retract = F.col("op") == RETRACT
 
     distinct = (
         changes.repartition(*policy.identity)
-        .withColumn("position", position)
-        .withColumn("clock", F.struct("valid_from", "sequence"))
-        .withColumn("last_position", _greatest("clock", policy).over(key))
-        .withColumn("content", values)
-        .groupBy(*policy.identity, "position", "op", "content")
+        .withColumn("_position", _position(policy))
+        .withColumn("last_position", _greatest("valid_from", "sequence", policy, key))
+        .withColumn("_content", values)
+        .groupBy(*policy.identity, "_position", "op", "_content")
         .agg(
             F.min("valid_from").alias("valid_from"),
             F.first("sequence").alias("sequence"),
@@ -134,23 +146,23 @@ def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
             F.first("last_position").alias("last_position"),
         )
     )
-    stands = ~is_retract & ~F.col("is_retracted")
+    stands = ~is_retract & ~F.col("_is_retracted")
     return (
         distinct.withColumn(
-            "is_retracted",
+            "_is_retracted",
             F.max(is_retract & is_bare).over(place)
             | F.coalesce(F.max(F.when(~is_delete, is_retract)).over(content) & ~is_delete, F.lit(False)),
         )
-        .withColumn("contents", F.count(F.when(stands, 1)).over(place))
+        .withColumn("_contents", F.count(F.when(stands, 1)).over(place))
         .select(
             *policy.identity,
-            *[F.col(f"content.{c}").alias(c) for c in policy.payload],
-            "op", "valid_from", "sequence", "recorded_at", "position", "last_position",
+            *[F.col(f"_content.{c}").alias(c) for c in policy.payload],
+            "op", "valid_from", "sequence", "recorded_at", "_position", "last_position",
             F.when(is_retract, "retract")
-            .when(F.col("is_retracted"), "retracted")
-            .when(F.col("contents") > 1, "tied")
+            .when(F.col("_is_retracted"), "retracted")
+            .when(F.col("_contents") > 1, "tied")
             .otherwise("accepted")
-            .alias("verdict"),
+            .alias("_verdict"),
         )
     )  # fmt: skip
 
@@ -161,22 +173,22 @@ def _shown(statements: DataFrame, policy: Policy) -> DataFrame:
     Domain time: the greatest position of a valid_from. Domain sequence: a statement is hidden by any higher sequence
     that is not later than it.
     """
-    life = Window.partitionBy(*policy.identity).orderBy(F.desc("position"))
+    life = Window.partitionBy(*policy.identity).orderBy(F.desc("_position"))
     if policy.domain == "time":
-        instant = Window.partitionBy(*policy.identity, "valid_from").orderBy(F.desc("position"))
-        shown = statements.withColumn("rank", F.row_number().over(instant)).filter("rank = 1").drop("rank")
+        instant = Window.partitionBy(*policy.identity, "valid_from").orderBy(F.desc("_position"))
+        shown = statements.withColumn("_rank", F.row_number().over(instant)).filter("_rank = 1").drop("_rank")
     else:
         higher = F.min("valid_from").over(life.rowsBetween(Window.unboundedPreceding, -1))
         shown = (
-            statements.withColumn("hidden_from", higher)
-            .filter("hidden_from is null or valid_from < hidden_from")
-            .drop("hidden_from")
+            statements.withColumn("_hidden_from", higher)
+            .filter("_hidden_from is null or valid_from < _hidden_from")
+            .drop("_hidden_from")
         )
     return shown.select(
         *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position",
         (F.col("op") == DELETE).alias("is_deleted"),
         row_hash(policy.attributes).alias("row_hash"),
-        F.lit(False).alias("is_folded"),
+        F.lit(False).alias("_is_folded"),
     )  # fmt: skip
 
 
@@ -190,30 +202,30 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     life = key.orderBy("valid_from")
     so_far = life.rowsBetween(Window.unboundedPreceding, Window.currentRow)
 
-    is_alive = ~F.col("is_deleted") | F.col("is_folded")
+    is_alive = ~F.col("is_deleted") | F.col("_is_folded")
     opens = (
-        F.col("prior_deleted").isNull()
-        | (F.col("prior_deleted") != F.col("is_deleted"))
-        | (~F.col("is_deleted") & (F.col("prior_hash") != F.col("row_hash")))
+        F.col("_prior_deleted").isNull()
+        | (F.col("_prior_deleted") != F.col("is_deleted"))
+        | (~F.col("is_deleted") & (F.col("_prior_hash") != F.col("row_hash")))
     )
     known = (
-        states.withColumn("was_seen", F.max(is_alive).over(so_far))
-        .filter("was_seen")  # a delete before anything was seen waits in the log
-        .withColumn("prior_deleted", F.lag("is_deleted").over(life))
-        .withColumn("prior_hash", F.lag("row_hash").over(life))
-        .withColumn("opens", opens)
+        states.withColumn("_was_seen", F.max(is_alive).over(so_far))
+        .filter("_was_seen")  # a delete before anything was seen waits in the log
+        .withColumn("_prior_deleted", F.lag("is_deleted").over(life))
+        .withColumn("_prior_hash", F.lag("row_hash").over(life))
+        .withColumn("_opens", opens)
     )
     if policy.overwritten:  # a run shows the last value of the columns that are not tracked
-        run = Window.partitionBy(*policy.identity, "run").orderBy("valid_from")
+        run = Window.partitionBy(*policy.identity, "_run").orderBy("valid_from")
         whole = run.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-        known = known.withColumn("run", F.sum(F.col("opens").cast("int")).over(so_far))
+        known = known.withColumn("_run", F.sum(F.col("_opens").cast("int")).over(so_far))
         known = known.withColumns({c: F.last(c).over(whole) for c in policy.overwritten})
 
-    inherits = F.col("is_deleted") & ~F.col("is_folded")  # a tombstone carries the last attributes
+    inherits = F.col("is_deleted") & ~F.col("_is_folded")  # a tombstone carries the last attributes
     inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*policy.payload, "row_hash")}
     is_open = F.col("valid_to").isNull()
     return (
-        known.filter("opens")
+        known.filter("_opens")
         .withColumn("valid_to", F.lead("valid_from").over(life))
         .withColumns(inherited)
         .select(
@@ -228,13 +240,17 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     )  # fmt: skip
 
 
-def _tie_break(policy: Policy) -> list[Column]:
-    return [F.when(F.col("op") != DELETE, F.col(c)).alias(c) for c in policy.tie_break]
+def _position(policy: Policy) -> Column:
+    """The place of a change in the life of its key: two different changes cannot share it."""
+    clock = ["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]
+    return F.struct(*clock, *policy.tie_break)
 
 
-def _greatest(clock: str, policy: Policy) -> Column:
-    """The greatest of positions struct<valid_from, sequence> in the domain of the policy."""
-    return F.max(clock) if policy.domain == "time" else F.max_by(clock, f"{clock}.sequence")
+def _greatest(valid_from: str, sequence: str, policy: Policy, key: WindowSpec) -> Column:
+    """The position behind which a change surely goes on: the greatest one, in a sequence domain the greatest of each part."""
+    if policy.domain == "time":
+        return F.max(F.struct(F.col(valid_from), F.col(sequence))).over(key)
+    return F.struct(F.max(valid_from).over(key).alias("valid_from"), F.max(sequence).over(key).alias("sequence"))
 
 
 def row_hash(attributes: Sequence[str]) -> Column:
@@ -276,15 +292,14 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     Returns (identity, first_from, first_sequence, is_plain, has_delete), one row per identity; is_plain: no retract and no
     two different changes at one position, so that the changes can be put after the open row as they are.
     """
-    position = F.struct("valid_from", "sequence", *_tie_break(policy))
     statements = pending.select(
-        *policy.identity, "op", "valid_from", "sequence", position.alias("position"),
-        F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("content_hash"),
+        *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"),
+        F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content_hash"),
     ).distinct()  # fmt: skip
     return statements.groupBy(*policy.identity).agg(
         F.min("valid_from").alias("first_from"),
         F.min("sequence").alias("first_sequence"),
-        (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("position"))).alias("is_plain"),
+        (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("_position"))).alias("is_plain"),
         F.max(F.col("op") == DELETE).alias("has_delete"),
     )
 
@@ -303,41 +318,49 @@ def continuation(open_rows: DataFrame, pending: DataFrame, policy: Policy) -> Da
     open_rows: versions, at most one per identity; pending: changes that all lie behind it (see `continues`), or changes
     of identities without any earlier change. Equals the tail of `timeline` over the whole log of these identities.
     """
-    later = _shown(_statements(pending, policy).filter("verdict = 'accepted'"), policy)
+    later = _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
     folded = open_rows.select(
         *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position", "is_deleted", "row_hash",
-        F.lit(True).alias("is_folded"),
+        F.lit(True).alias("_is_folded"),
     )  # fmt: skip
     states = folded.unionByName(later)
-    newest = _greatest("last_position", policy).over(Window.partitionBy(*policy.identity))
+    newest = _greatest(
+        "last_position.valid_from", "last_position.sequence", policy, Window.partitionBy(*policy.identity)
+    )
     return _versions(states.withColumn("last_position", newest), policy)
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------
 
 
-def compared(rows: DataFrame, live: DataFrame, policy: Policy) -> DataFrame:
-    """What a snapshot says that the state before it does not: (identity, payload, op, kind [inserted, changed, deleted]).
+def compared(rows: DataFrame, live: DataFrame, policy: Policy, *, named: DataFrame | None = None) -> DataFrame:
+    """What a snapshot says that the state before it does not.
 
-    rows: the snapshot (identity, payload); live: the live rows of its scopes just before it. An identity that the snapshot
-    states twice with different content is returned with all its rows, so that the log shows the contradiction.
+    rows: the snapshot (identity, payload); live: the live rows of its scopes just before it; named: identities of which
+    the log says something at the snapshot's own position, so that the snapshot must be written out beside it. An identity
+    that the snapshot states twice with different content is returned with all its rows: the log shows the contradiction.
+    Returns (identity, payload, op, kind [inserted, changed, deleted, unchanged]).
     """
-    key = Window.partitionBy(*policy.identity)
-    hashed = rows.select(*policy.identity, *policy.payload, row_hash(policy.payload).alias("new_hash"))
-    new = hashed.withColumn("is_twofold", F.min("new_hash").over(key) != F.max("new_hash").over(key))
-    old = live.select(*policy.identity, row_hash(policy.payload).alias("old_hash"))
-    is_absent, is_new = F.col("new_hash").isNull(), F.col("old_hash").isNull()
-    differs = is_absent | is_new | F.col("is_twofold") | (F.col("new_hash") != F.col("old_hash"))
-    return (
-        new.join(old, list(policy.identity), "full_outer")
-        .filter(differs)
-        .select(
-            *policy.identity,
-            *policy.payload,
-            F.when(is_absent, DELETE).otherwise(UPSERT).alias("op"),
-            F.when(is_absent, "deleted").when(is_new, "inserted").otherwise("changed").alias("kind"),
-        )
+    names = list(policy.identity)
+    key = Window.partitionBy(*names)
+    hashed = rows.select(*names, *policy.payload, row_hash(policy.payload).alias("_new_hash"))
+    new = hashed.withColumn("_is_twofold", F.min("_new_hash").over(key) != F.max("_new_hash").over(key))
+    old = live.select(*names, row_hash(policy.payload).alias("_old_hash"))
+    both = new.join(old, names, "full_outer")
+    if named is not None:
+        both = both.join(named.select(*names, F.lit(True).alias("_is_named")), names, "full_outer")
+    is_named = F.coalesce("_is_named", F.lit(False)) if named is not None else F.lit(False)
+    is_absent, was_absent = F.col("_new_hash").isNull(), F.col("_old_hash").isNull()
+    same = (is_absent & was_absent) | F.coalesce(F.col("_new_hash") == F.col("_old_hash"), F.lit(False))
+    kind = (
+        F.when(same, "unchanged")
+        .when(is_absent, "deleted")
+        .when(was_absent, "inserted")
+        .otherwise("changed")
+        .alias("kind")
     )
+    op = F.when(is_absent, DELETE).otherwise(UPSERT).alias("op")
+    return both.filter(~same | is_named | F.col("_is_twofold")).select(*names, *policy.payload, op, kind)
 
 
 def bucket(policy: Policy, buckets: int) -> Column:
@@ -363,21 +386,21 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     key = Window.partitionBy(*policy.identity)
     following = F.lead("valid_from").over(life)
     rows = (
-        versions.withColumn("next_from", following)
-        .withColumn("open_rows", F.count(F.when(F.col("valid_to").isNull(), 1)).over(key))
-        .withColumn("true_hash", row_hash(policy.attributes))
+        versions.withColumn("_next_from", following)
+        .withColumn("_open_rows", F.count(F.when(F.col("valid_to").isNull(), 1)).over(key))
+        .withColumn("_true_hash", row_hash(policy.attributes))
     )
-    ends_late = F.col("valid_to").isNull() | (F.col("valid_to") > F.col("next_from"))
+    ends_late = F.col("valid_to").isNull() | (F.col("valid_to") > F.col("_next_from"))
     open_row = F.col("valid_to").isNull()
     flags = (F.col("is_open") == open_row) & (F.col("is_current") == (open_row & ~F.col("is_deleted")))
     findings = {
-        "overlap": F.col("next_from").isNotNull() & ends_late,
-        "gap": F.col("next_from").isNotNull() & (F.col("valid_to") < F.col("next_from")),
+        "overlap": F.col("_next_from").isNotNull() & ends_late,
+        "gap": F.col("_next_from").isNotNull() & (F.col("valid_to") < F.col("_next_from")),
         "zero_width": F.col("valid_to") <= F.col("valid_from"),
-        "no_open_row": F.col("open_rows") == 0,
-        "two_open_rows": F.col("open_rows") > 1,
+        "no_open_row": F.col("_open_rows") == 0,
+        "two_open_rows": F.col("_open_rows") > 1,
         "wrong_flags": ~flags,
-        "wrong_hash": ~F.col("row_hash").eqNullSafe(F.col("true_hash")),
+        "wrong_hash": ~F.col("row_hash").eqNullSafe(F.col("_true_hash")),
     }
     found = F.array_compact(F.array(*[F.when(test, F.lit(kind)) for kind, test in findings.items()]))
     own = rows.select(*policy.identity, "valid_from", F.explode(found).alias("kind"))

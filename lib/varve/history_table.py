@@ -1,24 +1,24 @@
 """One entity's log and versions in the lake: append, read, fold. `history` says what is right, here it is made cheap.
 
 * `silver/<entity>_changes`, the log: append-only, partitioned by scope and `record`: `change`; `snapshot` (one row per
-  accepted snapshot and scope); `waiting` (identities that have changes and no version: the next change reads their log).
+  accepted snapshot and scope); `excluded` (identities that a snapshot holds and says nothing valid about); `waiting` (identities that have changes and no version: the next change reads their log).
 * `silver/<entity>`, the versions: partitioned by scope and `is_open`. Its transaction `fold` is the version of the log
   that is folded in: the watermark, committed with the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import history, snapshots
+from varve.errors import StorageError
 from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS
 from varve.snapshots import Comparison, Snapshot
@@ -32,7 +32,6 @@ FOLD: Final = "fold"
 # A fold rewrites the touched scopes when they are small or when much of them changed; else it exchanges rows in one MERGE.
 REWRITE_BELOW_ROWS: Final = 500_000
 REWRITE_ABOVE_SHARE: Final = 0.2
-GONE: Final = ("FILE_NOT_EXIST", "DELTA_VERSIONS_NOT_CONTIGUOUS", "DELTA_VERSION_NOT_FOUND", "LOG_FILE_NOT_FOUND")
 MOST_TIES: Final = 1000  # statements that a fold reports
 MOST_LITERALS: Final = 64  # scopes or key ranges that a predicate names one by one
 
@@ -62,24 +61,31 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """By which rows the versions are behind the log.
+class _Behind:
+    """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
 
-    touched: (identity, is_late, has_delete, is_plain); removed: (identity, version_key, is_open) of versions that go;
-    inserted: versions that come; late: identities that are computed from their whole log, None when there are none;
-    stats: of the touched identities; held: persisted frames.
+    scopes: (country, entity); lowest, highest: bounds of the first key, None when unknown.
     """
 
-    touched: DataFrame
-    removed: DataFrame
-    inserted: DataFrame
-    late: DataFrame | None
-    stats: Row
-    held: tuple[DataFrame, ...]
+    files: tuple[Mapping[str, Any], ...]
+    head: int
+    scopes: tuple[tuple[str, str], ...]
+    rows: int
+    lowest: object = None
+    highest: object = None
 
-    def release(self) -> None:
-        for frame in self.held:
-            frame.unpersist()
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What changes in the versions. kept: the rows that stay, of all scopes; inserted: versions that come; removed:
+    (identity, version_key, is_open) of those that go; whole_keys: whether closed rows are among them; held: persisted."""
+
+    kept: DataFrame
+    inserted: DataFrame
+    removed: DataFrame | None = None
+    whole_keys: DataFrame | None = None
+    touched: DataFrame | None = None
+    held: tuple[DataFrame, ...] = ()
 
 
 class HistoryTable:
@@ -87,17 +93,26 @@ class HistoryTable:
 
     layer: Final = "silver"
 
-    def __init__(self, store: Store, entity: str, policy: Policy, *, unlisted: tuple[str, ...] = ()) -> None:
-        """unlisted: key columns that must not enter statistics, because they are personal."""
+    def __init__(
+        self,
+        store: Store,
+        entity: str,
+        policy: Policy,
+        *,
+        schema: T.StructType | None = None,
+        unlisted: tuple[str, ...] = (),
+    ) -> None:
+        """schema: of keys and payload by the contract, None: as the log has it. unlisted: key columns that must not enter
+        statistics, because they are personal."""
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
-        self._unlisted = unlisted
+        self._schema, self._unlisted = schema, unlisted
 
     @classmethod
     def of(cls, store: Store, contract: Contract) -> HistoryTable:
         """The history of the entity that a silver contract describes."""
         personal = tuple(c.name for c in contract.columns if c.personal is not None)
-        return cls(store, contract.table, Policy.of(contract), unlisted=personal)
+        return cls(store, contract.table, Policy.of(contract), schema=contract.schema(), unlisted=personal)
 
     @property
     def spark(self) -> SparkSession:
@@ -112,15 +127,24 @@ class HistoryTable:
 
     def log(self, *, version: int | None = None) -> DataFrame:
         """Every change that was accepted, in the shape that `history.timeline` takes."""
-        return (
-            self.store.read(self.layer, self.log_table, version=version)
-            .filter("record = 'change'")
-            .drop("record", "detail")
-        )
+        rows = self.store.read(self.layer, self.log_table, version=version).filter("record = 'change'")
+        return self._shaped(rows.drop("record", "detail"))
 
     def versions(self, *, version: int | None = None) -> DataFrame:
         """The versions as of the last fold."""
-        return self.store.read(self.layer, self.entity, version=version)
+        return self._shaped(self.store.read(self.layer, self.entity, version=version))
+
+    def _shaped(self, rows: DataFrame) -> DataFrame:
+        """Rows as the contract has them now: a column that came later is null, one that went is left out."""
+        clock = [c for c in rows.columns if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS)]
+        types = {f.name: f.dataType for f in self._schema or ()}
+        own = [
+            F.col(c).cast(types.get(c, rows.schema[c].dataType)).alias(c)
+            if c in rows.columns
+            else F.lit(None).cast(types[c]).alias(c)
+            for c in (*self.policy.keys, *self.policy.payload)
+        ]
+        return rows.select(*SCOPE_COLUMNS, *own, *clock)
 
     def read(self) -> DataFrame:
         """The versions with every change applied, folded or not: never stale.
@@ -128,14 +152,16 @@ class HistoryTable:
         The folded rows are scanned once and not shuffled; only the keys touched since the last fold are computed anew.
         """
         folded = self.store.version(self.layer, self.entity)  # the versions are pinned first, then the log
-        head = self._head()
+        behind = self._behind()
         if folded is None:
-            return history.timeline(self.log(version=head), self.policy)
+            return history.timeline(self.log(), self.policy)
         versions = self.versions(version=folded)
-        work = self._work(versions, self._watermark(), head)
-        if work is None:
+        if behind is None:
             return versions
-        return self._kept(versions, work).unionByName(work.inserted)
+        if self._outgrown():
+            return history.timeline(self.log(version=behind.head), self.policy)
+        work = self._small_work(versions, behind) if self._is_small(behind) else self._large_work(versions, behind)
+        return work.kept.unionByName(work.inserted)
 
     # --- appending --------------------------------------------------------------------------------------------
 
@@ -147,6 +173,8 @@ class HistoryTable:
         """
         if txn in self.loaded():
             return Commit()
+        changes = changes if self._schema is None else self._shaped(changes)
+        self._widen_log()
         again = snapshots.reassertions(self, changes)
         rows = self.as_log(changes) if again is None else self.as_log(changes).unionByName(self.as_log(again))
         return self.append_records(rows, txn=txn, note={"kind": "changes"})
@@ -164,10 +192,7 @@ class HistoryTable:
         return self.store.append(
             rows, self.layer, self.log_table, txn=txn, version=version, note=note,
             partition_by=(*SCOPE_COLUMNS, "record"),
-            properties={
-                "delta.enableChangeDataFeed": "true",
-                "delta.dataSkippingStatsColumns": ",".join([*self._listed_keys(), "valid_from", "recorded_at"]),
-            },
+            properties=self._log_properties(),
         )  # fmt: skip
 
     def as_log(self, changes: DataFrame) -> DataFrame:
@@ -178,13 +203,30 @@ class HistoryTable:
             F.lit(None).cast("string").alias("detail"), F.lit("change").alias("record"),
         )  # fmt: skip
 
+    def _widen_log(self) -> None:
+        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare, and one commit."""
+        if self._schema is None or not self.store.exists(self.layer, self.log_table):
+            return
+        logged = self.store.read(self.layer, self.log_table)
+        names = set(logged.columns)
+        wider = {
+            f.name: f.dataType for f in self._schema if f.name in names and logged.schema[f.name].dataType != f.dataType
+        }
+        if not wider:
+            return
+        self.store.replace(
+            logged.withColumns({name: F.col(name).cast(kind) for name, kind in wider.items()}),
+            self.layer, self.log_table, partition_by=(*SCOPE_COLUMNS, "record"),
+            properties=self._log_properties(), note={"kind": "widened", "columns": sorted(wider)},
+        )  # fmt: skip
+
     def log_schema(self, like: DataFrame | None) -> T.StructType:
         """The schema of the log's rows; `like` has the entity's columns of a log that is not there yet."""
         if like is None or self.store.exists(self.layer, self.log_table):
             logged = {f.name: f for f in self.store.read(self.layer, self.log_table).schema}
         else:
             logged = {}
-        own = {} if like is None else {f.name: f for f in like.schema}
+        own = {} if like is None else {f.name: T.StructField(f.name, f.dataType) for f in like.schema}  # all nullable
         clock = {"valid_from": T.TimestampType(), "recorded_at": T.TimestampType(), "sequence": T.LongType()}
         p = self.policy
         names = [*p.identity, *p.payload, *history.CHANGE_COLUMNS, "detail", "record"]
@@ -196,100 +238,153 @@ class HistoryTable:
 
     def fold(self) -> Fold:
         """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job."""
-        head, mark = self._head(), self._watermark()
-        if head is None or head == mark:
+        if self._head() is None:
             return Fold()
-        if mark is None:
-            return self.rebuild("there were no versions yet", commit_reason=False)
-        versions = self.versions()
+        if self._watermark() is None:
+            return self.rebuild()
         try:
-            work = self._work(versions, mark, head)
-        except PySparkException as error:
-            if not any(sign in str(error) for sign in GONE):
-                raise
-            return self.rebuild(f"the changes since version {mark} of the log are gone: {_first_line(error)}")
-        if work is None:
+            behind = self._behind()
+        except StorageError as error:  # the log was cleaned up behind the watermark
+            return self.rebuild(f"what was folded cannot be told from what was not: {error}")
+        if behind is None:
             return Fold()
-        work = replace(work, inserted=work.inserted.persist(), removed=work.removed.persist())
-        try:
-            head = self._remember_waiting(work, head)
-            tied = self._tied(work)
-            removed, inserted = work.removed.count(), work.inserted.count()
-            commit = self._write(versions, work, head)
-            return Fold(version=commit.version, inserted=inserted, removed=removed, quarantined=tied)
-        finally:
-            work.inserted.unpersist()
-            work.removed.unpersist()
-            work.release()
+        if reason := self._outgrown():
+            return self.rebuild(reason)
+        return self._fold_small(behind) if self._is_small(behind) else self._fold_large(behind)
 
-    def rebuild(self, reason: str, *, commit_reason: bool = True) -> Fold:
-        """Make the versions anew from the whole log, in one commit."""
-        head = self._head()
+    def rebuild(self, reason: str | None = None) -> Fold:
+        """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
+        head, mark = self._head(), self._watermark()
         assert head is not None
-        log = self.log(version=head)
-        doubtful = history.touched(log, self.policy).filter("has_delete or not is_plain").persist()
-        tied: tuple[Row, ...] = ()
-        if not doubtful.isEmpty():  # only such identities can contradict themselves or end without a version
-            logged = history.of_identities(log, doubtful, self.policy)
-            tied = tuple(history.quarantined(logged, self.policy).take(MOST_TIES))
-            head = self._mark_waiting(doubtful, history.timeline(logged, self.policy), head)
-        doubtful.unpersist()
-        versions = history.timeline(log, self.policy).sortWithinPartitions(*self.policy.identity)
-        mark = self._watermark()
+        log, ties = self.log(version=head), Observation()
+        versions = history.timeline(log, self.policy, ties=ties).sortWithinPartitions(*self.policy.identity)
         commit = self.store.replace(
             versions, self.layer, self.entity,
             txn=FOLD if mark is None or mark < head else None, version=head,
             partition_by=(*SCOPE_COLUMNS, "is_open"),
-            properties=self._properties(), note=self._note(head, rebuilt=reason),
+            properties=self._properties(), note={**self._note(head), "rebuilt": reason},
         )  # fmt: skip
-        return Fold(
-            version=commit.version, inserted=commit.rows, rebuilt=reason if commit_reason else None, quarantined=tied
-        )
+        return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=self._tied(ties, log))
+
+    def _fold_small(self, behind: _Behind) -> Fold:
+        """Rewrite the touched scopes, their touched keys computed anew from the log: one job."""
+        versions, ties, came, stayed = self.versions(), Observation(), Observation(), Observation()
+        work = self._small_work(versions, behind, ties=ties)
+        kept = work.kept.filter(_in_scopes(behind.scopes)).observe(stayed, F.count("*").alias("rows"))
+        rows = kept.unionByName(work.inserted.observe(came, F.count("*").alias("rows"))).coalesce(1)
+        before = self._rows(behind.scopes)
+        commit = self.store.replace(
+            rows, self.layer, self.entity, where=_in_scopes(behind.scopes),
+            txn=FOLD, version=behind.head, note=self._note(behind.head),
+        )  # fmt: skip
+        tied = self._tied(ties, self.log(version=behind.head))
+        return Fold(commit.version, inserted=came.get["rows"], removed=before - stayed.get["rows"], quarantined=tied)
+
+    def _fold_large(self, behind: _Behind) -> Fold:
+        """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
+        head = behind.head
+        if not self.store.last_note(self.layer, self.entity, "fold").get("marked"):
+            self._mark_waiting(history.touched(self.log(version=head), self.policy), self.versions(), head)
+        versions = self.versions()
+        work = self._large_work(versions, behind)
+        assert work.removed is not None
+        assert work.touched is not None
+        inserted, removed = work.inserted.persist(), work.removed.persist()
+        try:
+            self._mark_waiting(work.touched, inserted, head)
+            counts = (inserted.count(), removed.count())
+            note = {**self._note(head), "marked": True}
+            if removed.count() > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
+                rows = work.kept.filter(_in_scopes(behind.scopes)).unionByName(inserted)
+                rows = rows.sortWithinPartitions(*self.policy.identity)
+                where = _in_scopes(behind.scopes)
+                commit = self.store.replace(
+                    rows, self.layer, self.entity, where=where, txn=FOLD, version=head, note=note
+                )
+            else:
+                commit = self.store.exchange(
+                    self._exchanged(inserted, removed), self.layer, self.entity,
+                    on=self._on(behind, work), when_insert="new._old_key is null",
+                    insert={c: f"new.{c}" for c in versions.columns}, txn=FOLD, version=head, note=note,
+                )  # fmt: skip
+            tied: tuple[Row, ...] = ()
+            if work.whole_keys is not None:
+                log = history.of_identities(self.log(version=head), work.whole_keys, self.policy)
+                tied = tuple(history.quarantined(log, self.policy).take(MOST_TIES))
+            return Fold(commit.version, *counts, quarantined=tied)
+        finally:
+            for frame in (inserted, removed, *work.held):
+                frame.unpersist()
 
     def plan(self, changes: DataFrame) -> Plan:
         """What appending and folding `changes` would do; nothing is written."""
-        versions = self.read()
-        work = self._work_of(versions, changes.persist(), self.log().unionByName(changes.select(*self.log().columns)))
-        keys = [*self.policy.identity, "version_key"]
-        old = of_keys(versions, work.removed, keys)
-        payload = [c for c in versions.columns if c not in ("last_position",)]
-        new = work.inserted.select(payload).exceptAll(old.select(payload)).persist()
-        gone = old.select(payload).exceptAll(work.inserted.select(payload)).persist()
-        counts = new.join(gone.select(*keys, F.lit(True).alias("was")), keys, "left").agg(
+        p = self.policy
+        touched = changes.select(*p.identity).distinct()
+        stated = history.of_identities(self.log(), touched, p).unionByName(changes.select(*self.log().columns))
+        columns = [*p.identity, *p.payload, *(c for c in history.VERSION_COLUMNS if c != "last_position")]
+        new = history.timeline(stated, p).select(columns).persist()
+        old = history.of_identities(self.read(), touched, p).select(columns).persist()
+        come, go = new.exceptAll(old).persist(), old.exceptAll(new).persist()
+        key = [*p.identity, "valid_from"]
+        kinds = come.join(go.select(*key, F.lit(True).alias("was")), key, "left").agg(
             F.count(F.when(F.col("was").isNull(), 1)).alias("opened"),
             F.count(F.when(F.col("was") & F.col("valid_to").isNotNull(), 1)).alias("closed"),
             F.count(F.when(F.col("was") & F.col("valid_to").isNull(), 1)).alias("rewritten"),
             F.min("valid_from").alias("oldest"),
-        ).first()  # fmt: skip
+        )  # fmt: skip
+        counts, removed = kinds.first(), go.join(come, key, "left_anti").count()
         assert counts is not None
-        removed = gone.join(new, keys, "left_anti").count()
-        samples = tuple(new.orderBy(*self.policy.identity, "valid_from").take(10))
-        work.release()
+        samples = tuple(come.orderBy(*key).take(10))
+        for frame in (new, old, come, go):
+            frame.unpersist()
         return Plan(counts.opened, counts.closed, counts.rewritten, removed, counts.oldest, samples)
 
     def audit(self) -> DataFrame:
         """What is wrong with the folded versions, see `history.audit`."""
-        head = self._watermark()
-        return history.audit(self.versions(), self.log(version=head), self.policy)
+        return history.audit(self.versions(), self.log(version=self._watermark()), self.policy)
 
     def repair(self) -> Fold:
         """Mend exactly the keys that the audit finds, from the log, in one commit."""
-        versions, head = self.versions(), self._watermark()
-        bad = self.audit().select(*self.policy.identity).distinct().persist()
-        if bad.isEmpty():
-            return Fold()
-        log = history.of_identities(self.log(version=head), bad, self.policy)
-        old = history.of_identities(versions, bad, self.policy)
-        rows = self._kept_without(versions, bad).unionByName(history.timeline(log, self.policy))
-        removed, inserted = old.count(), history.timeline(log, self.policy).count()
-        scopes = bad.select(*SCOPE_COLUMNS).distinct().collect()
-        commit = self.store.replace(
-            rows, self.layer, self.entity, where=_in_scopes(scopes), note={"kind": "repair", "watermark": head}
-        )
-        bad.unpersist()
-        return Fold(version=commit.version, inserted=inserted, removed=removed)
+        p, versions, mark = self.policy, self.versions(), self._watermark()
+        bad = self.audit().select(*p.identity).distinct().persist()
+        try:
+            scopes = tuple((s.scope_country, s.scope_entity) for s in bad.select(*SCOPE_COLUMNS).distinct().collect())
+            if not scopes:
+                return Fold()
+            mended = history.timeline(history.of_identities(self.log(version=mark), bad, p), p).persist()
+            kept = history.of_identities(versions, bad, p, keep=False).filter(_in_scopes(scopes))
+            removed, inserted = history.of_identities(versions, bad, p).count(), mended.count()
+            note = {"kind": "repair", "watermark": mark}
+            commit = self.store.replace(
+                kept.unionByName(mended), self.layer, self.entity, where=_in_scopes(scopes), note=note
+            )
+            mended.unpersist()
+            return Fold(commit.version, inserted, removed)
+        finally:
+            bad.unpersist()
 
     # --- inside: what is behind -------------------------------------------------------------------------------
+
+    def _outgrown(self) -> str | None:
+        """Why the folded rows cannot be gone on with: the contract has other columns or types than they were folded with.
+
+        A new column is no reason: it is null in every row before it, and a null adds nothing to a hash.
+        """
+        folded = self.store.last_note(self.layer, self.entity, "fold").get("tracked")
+        if folded is None or self._schema is None:
+            return None
+        now = self._tracked()
+        gone = sorted(set(folded) - set(now))
+        widened = sorted(f"{c} from {t} to {now[c]}" for c, t in folded.items() if c in now and now[c] != t)
+        parts = [*(f"column {c} is no longer tracked" for c in gone), *(f"the type of {c}" for c in widened)]
+        return "the contract changed: " + ", ".join(parts) if parts else None
+
+    def _tracked(self) -> dict[str, str]:
+        types = {f.name: f.dataType.simpleString() for f in self._schema or ()}
+        return {c: types.get(c, "") for c in self.policy.attributes}
+
+    def _note(self, head: int) -> dict[str, Any]:
+        return {"kind": "fold", "watermark": head, "tracked": self._tracked()}
 
     def _head(self) -> int | None:
         return self.store.version(self.layer, self.log_table)
@@ -297,152 +392,133 @@ class HistoryTable:
     def _watermark(self) -> int | None:
         return self.store.transaction(self.layer, self.entity, FOLD)
 
-    def _work(self, versions: DataFrame, mark: int | None, head: int | None) -> _Work | None:
-        """What folding the log from `mark` to `head` takes; None when no change lies between."""
-        if mark is None or head is None or mark >= head:
+    def _behind(self) -> _Behind | None:
+        """What the versions lack, None when nothing."""
+        head, mark = self._head(), self._watermark()
+        if head is None or mark is None or head <= mark:
             return None
-        notes = self.store.notes(self.layer, self.log_table, after=mark)
-        if notes is not None and not any(n is None or n.get("kind") == "changes" for n in notes):
+        added = self.store.added(self.layer, self.log_table, after=mark, to=head)
+        files = tuple(f for f in added if f["partition.record"] == "change")
+        if not files:
             return None
-        pending = self.store.added(self.layer, self.log_table, after=mark, to=head).filter("record = 'change'")
-        return self._work_of(versions, pending.drop("record", "detail").persist(), self.log(version=head))
+        key = self.policy.keys[0]
+        lows: list[Any] = [f.get(f"min.{key}") for f in files]
+        highs: list[Any] = [f.get(f"max.{key}") for f in files]
+        known = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
+        return _Behind(
+            files=files, head=head,
+            scopes=tuple(sorted({(f["partition.scope_country"], f["partition.scope_entity"]) for f in files})),
+            rows=sum(f["num_records"] for f in files),
+            lowest=min(lows) if known else None, highest=max(highs) if known else None,
+        )  # fmt: skip
 
-    def _work_of(self, versions: DataFrame, pending: DataFrame, log: DataFrame) -> _Work:
+    def _is_small(self, behind: _Behind) -> bool:
+        return self._rows(behind.scopes) < REWRITE_BELOW_ROWS
+
+    def _rows(self, scopes: Sequence[tuple[str, str]]) -> int:
+        """Versions in these scopes, by the statistics of the files."""
+        files = self.store.files(self.layer, self.entity)
+        return sum(
+            f["num_records"] for f in files if (f["partition.scope_country"], f["partition.scope_entity"]) in scopes
+        )
+
+    def _pending(self, behind: _Behind) -> DataFrame:
+        return self._shaped(self.store.read_files(self.layer, self.log_table, behind.files))
+
+    def _small_work(self, versions: DataFrame, behind: _Behind, ties: Observation | None = None) -> _Work:
+        """Every touched key anew from its whole log. No job is run."""
+        p = self.policy
+        touched = self._pending(behind).select(*p.identity).distinct()
+        log = self.log(version=behind.head).filter(_in_scopes(behind.scopes))
+        kept = history.of_identities(versions, touched, p, keep=False)
+        return _Work(kept, history.timeline(history.of_identities(log, touched, p), p, ties=ties))
+
+    def _large_work(self, versions: DataFrame, behind: _Behind) -> _Work:
+        """Keys that go on from their open row; the others anew from their whole log. The open rows are scanned once."""
         p, names = self.policy, list(self.policy.identity)
+        pending = self._pending(behind).persist()
         touched = history.touched(pending, p).persist()
-        stats = self._stats(touched)
-        opened = versions.filter("is_open").filter(self._pruned(stats))
-        found = opened.join(F.broadcast(touched.select(*names)), names, "left_semi").persist()
-        position = found.select(*names, "last_position", F.lit(True).alias("is_known"))
-        waiting = self._waiting()
-        kinds = touched.join(position, names, "left")
-        is_waiting: Column = F.lit(False)
-        if waiting is not None:
-            kinds = kinds.join(waiting.withColumn("is_waiting", F.lit(True)), names, "left")
+        opened = versions.filter("is_open").filter(self._pruned(behind))
+        found = history.of_identities(opened, touched, p).persist()
+        last = found.select(*names, "last_position", F.lit(True).alias("is_known"))
+        kinds = touched.join(last, names, "left")
+        is_waiting = F.lit(False)
+        if self.store.rows(self.layer, self.log_table, record="waiting"):
+            marks = self.store.read(self.layer, self.log_table).filter("record = 'waiting'").select(*names).distinct()
+            kinds = kinds.join(marks.withColumn("is_waiting", F.lit(True)), names, "left")
             is_waiting = F.col("is_waiting").isNotNull()
         is_new = F.col("is_known").isNull() & F.col("is_plain") & ~is_waiting
         is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
         kinds = kinds.select(*names, is_late.alias("is_late"), "is_plain", "has_delete").persist()
-        late = kinds.filter("is_late").select(*names)
-        on_time = kinds.filter("not is_late").select(*names)
-        inserted = history.continuation(
-            history.of_identities(found, on_time, p), history.of_identities(pending, on_time, p), p
-        )
-        removed = history.of_identities(found, on_time, p).select(*names, "version_key", "is_open")
-        any_late = not late.isEmpty()
-        if any_late:
-            inserted = inserted.unionByName(history.timeline(history.of_identities(log, late, p), p))
-            old = history.of_identities(versions, late, p).select(*names, "version_key", "is_open")
-            removed = removed.unionByName(old)
         held = (pending, touched, found, kinds)
-        return _Work(kinds, removed, inserted, late if any_late else None, stats, held)
 
-    def _stats(self, touched: DataFrame) -> Row:
-        """Of the touched identities: scopes and the span of the first key, for predicates that prune files."""
-        key = self.policy.keys[0]
-        row = touched.agg(
-            F.count("*").alias("identities"),
-            F.collect_set(F.struct(*SCOPE_COLUMNS)).alias("scopes"),
-            F.min(key).alias("lowest"),
-            F.max(key).alias("highest"),
-        ).first()
-        assert row is not None
-        return row
+        on_time, late = kinds.filter("not is_late"), kinds.filter("is_late")
+        going_on = history.of_identities(found, on_time, p)
+        inserted = history.continuation(going_on, history.of_identities(pending, on_time, p), p)
+        removed = going_on.select(*names, "version_key", "is_open")
+        marked = versions.join(F.broadcast(kinds.select(*names, "is_late")), names, "left_outer")
+        stays = F.col("is_late").isNull() | (~F.col("is_late") & ~F.col("is_open"))
+        kept = marked.filter(stays).select(*versions.columns)
+        if late.isEmpty():
+            return _Work(kept, inserted, removed, None, kinds, held)
+        log = self.log(version=behind.head).filter(self._pruned(behind))
+        inserted = inserted.unionByName(history.timeline(history.of_identities(log, late, p), p))
+        old = history.of_identities(versions.filter(self._pruned(behind)), late, p)
+        return _Work(kept, inserted, removed.unionByName(old.select(*removed.columns)), late, kinds, held)
 
-    def _pruned(self, stats: Row, prefix: str = "") -> Column:
+    def _pruned(self, behind: _Behind, prefix: str = "") -> Column:
         """A predicate of literals that holds for every touched row, so that Delta can leave files out."""
-        key = F.col(f"{prefix}{self.policy.keys[0]}")
-        pruned = key.between(F.lit(stats.lowest), F.lit(stats.highest)) if stats.identities else F.lit(False)
-        if 0 < len(stats.scopes) <= MOST_LITERALS:
-            for column in SCOPE_COLUMNS:
-                pruned &= F.col(f"{prefix}{column}").isin(sorted({s[column] for s in stats.scopes}))
+        pruned: Column = F.lit(True)
+        if behind.lowest is not None:
+            key = F.col(f"{prefix}{self.policy.keys[0]}")
+            pruned = key.between(F.lit(behind.lowest), F.lit(behind.highest))
+        if len(behind.scopes) <= MOST_LITERALS:
+            for index, column in enumerate(SCOPE_COLUMNS):
+                pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
         return pruned
 
-    def _kept(self, versions: DataFrame, work: _Work) -> DataFrame:
-        """The folded rows that stay: not of late keys, and not the open rows of keys that go on."""
-        names = list(self.policy.identity)
-        marked = versions.join(F.broadcast(work.touched), names, "left_outer")
-        stays = F.col("is_late").isNull() | (~F.col("is_late") & ~F.col("is_open"))
-        return marked.filter(stays).select(*versions.columns)
-
-    def _kept_without(self, versions: DataFrame, identities: DataFrame) -> DataFrame:
-        return history.of_identities(versions, identities, self.policy, keep=False)
-
-    def _tied(self, work: _Work) -> tuple[Row, ...]:
-        if work.late is None:
+    def _tied(self, ties: Observation, log: DataFrame) -> tuple[Row, ...]:
+        if not ties.get["tied"]:
             return ()
-        ties = history.quarantined(history.of_identities(self.log(), work.late, self.policy), self.policy)
-        return tuple(ties.take(MOST_TIES))
+        return tuple(history.quarantined(log, self.policy).take(MOST_TIES))
 
-    # --- inside: identities that wait -------------------------------------------------------------------------
+    def _mark_waiting(self, touched: DataFrame, versions: DataFrame, head: int) -> None:
+        """Mark touched identities that end without a version: their next change must read their log.
 
-    def _waiting(self) -> DataFrame | None:
-        """Identities with changes and no version: a later change of theirs must read their log. None: there are none."""
-        if not self.store.rows(self.layer, self.log_table, record="waiting"):
-            return None
-        marks = self.store.read(self.layer, self.log_table).filter("record = 'waiting'")
-        return marks.select(*self.policy.identity).distinct()
-
-    def _remember_waiting(self, work: _Work, head: int) -> int:
-        """Mark touched identities that end without a version, before the fold; returns the log's new head."""
-        doubtful = work.touched.filter("has_delete or not is_plain or is_late")
-        return self._mark_waiting(doubtful, work.inserted, head)
-
-    def _mark_waiting(self, identities: DataFrame, versions: DataFrame, head: int) -> int:
-        """Mark those of `identities` that have none of `versions`. A mark too many costs time, one too few is wrong."""
+        Written before the fold that relies on it. A mark too many costs time, one too few would be wrong.
+        """
         names = list(self.policy.identity)
-        waiting = identities.select(*names).join(versions.select(*names), names, "left_anti").persist()
-        try:
-            if waiting.isEmpty():
-                return head
+        doubtful = touched.filter("has_delete or not is_plain").select(*names)
+        waiting = doubtful.join(versions.select(*names), names, "left_anti").persist()
+        if not waiting.isEmpty():
             schema = self.log_schema(None)
             others = [F.lit(None).cast(f.dataType).alias(f.name) for f in schema if f.name not in names]
             rows = waiting.select(*names, *others).withColumn("record", F.lit("waiting"))
-            commit = self.append_records(rows, txn="waiting", version=head, note={"kind": "waiting"})
-            return head if commit.version is None else commit.version
-        finally:
-            waiting.unpersist()
+            self.append_records(rows, txn="waiting", version=head, note={"kind": "waiting"})
+        waiting.unpersist()
 
     # --- inside: writing --------------------------------------------------------------------------------------
 
-    def _write(self, versions: DataFrame, work: _Work, head: int) -> Commit:
-        note = self._note(head)
-        size = sum(
-            self.store.rows(self.layer, self.entity, **dict(zip(SCOPE_COLUMNS, scope, strict=True)))
-            for scope in work.stats.scopes
-        )
-        if size < REWRITE_BELOW_ROWS or work.stats.identities > REWRITE_ABOVE_SHARE * size:
-            rows = self._kept(versions, work).unionByName(work.inserted)
-            rows = rows.coalesce(1) if size < REWRITE_BELOW_ROWS else rows
-            where = _in_scopes(work.stats.scopes)
-            return self.store.replace(rows, self.layer, self.entity, where=where, txn=FOLD, version=head, note=note)
-        return self.store.exchange(
-            self._exchanged(work), self.layer, self.entity,
-            on=self._on(work), when_insert="new._old_key is null",
-            insert={c: f"new.{c}" for c in versions.columns},
-            txn=FOLD, version=head, note=note,
-        )  # fmt: skip
-
-    def _exchanged(self, work: _Work) -> DataFrame:
+    def _exchanged(self, inserted: DataFrame, removed: DataFrame) -> DataFrame:
         """The source of the MERGE: rows that name an old version, and the new versions, whose `_old_key` is null."""
-        names = set(work.removed.columns) - {"version_key"}
-        old = work.removed.select(
-            F.col("version_key").alias("_old_key"),
-            *[
-                (F.col(f.name) if f.name in names else F.lit(None).cast(f.dataType)).alias(f.name)
-                for f in work.inserted.schema
-            ],
-        )
-        return old.unionByName(work.inserted.select(F.lit(None).cast("bigint").alias("_old_key"), "*"))
+        known = set(removed.columns) - {"version_key"}
+        columns = [
+            F.col(f.name) if f.name in known else F.lit(None).cast(f.dataType).alias(f.name) for f in inserted.schema
+        ]
+        old = removed.select(F.col("version_key").alias("_old_key"), *columns)
+        return old.unionByName(inserted.select(F.lit(None).cast("bigint").alias("_old_key"), "*"))
 
-    def _on(self, work: _Work) -> Column:
-        on = (F.col("old.version_key") == F.col("new._old_key")) & self._pruned(work.stats, "old.")
+    def _on(self, behind: _Behind, work: _Work) -> Column:
+        on = (F.col("old.version_key") == F.col("new._old_key")) & self._pruned(behind, "old.")
         for name in self.policy.keys:
             on &= F.col(f"old.{name}") == F.col(f"new.{name}")
-        return on if work.late is not None else on & (F.col("old.is_open") == F.lit(True))
+        return on & (F.col("old.is_open") == F.lit(True)) if work.whole_keys is None else on
 
     def _listed_keys(self) -> list[str]:
         return [k for k in self.policy.keys if k not in self._unlisted]
+
+    def _log_properties(self) -> dict[str, str]:
+        return {"delta.dataSkippingStatsColumns": ",".join([*self._listed_keys(), "valid_from", "recorded_at"])}
 
     def _properties(self) -> dict[str, str]:
         return {
@@ -450,18 +526,6 @@ class HistoryTable:
             "delta.dataSkippingStatsColumns": ",".join([*self._listed_keys(), "valid_from", "valid_to", "version_key"]),
         }
 
-    def _note(self, head: int, **more: str) -> dict[str, Any]:
-        return {"kind": "fold", "watermark": head, **more}
 
-
-def of_keys(frame: DataFrame, few: DataFrame, names: list[str]) -> DataFrame:
-    """The rows of `frame` that share the columns `names` with a row of `few`."""
-    return frame.join(F.broadcast(few.select(*names)), names, "left_semi")
-
-
-def _in_scopes(scopes: list[Row]) -> str:
-    return " or ".join(f"(scope_country = '{s.scope_country}' and scope_entity = '{s.scope_entity}')" for s in scopes)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+def _in_scopes(scopes: Sequence[tuple[str, str]]) -> str:
+    return " or ".join(f"(scope_country = '{country}' and scope_entity = '{entity}')" for country, entity in scopes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from types import MappingProxyType
@@ -27,6 +27,8 @@ from varve.store import Commit
 
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
+
+_Place = tuple[Any, ...]  # a position that Python can sort
 
 BUCKETS: Final = 256
 LOW_BITS: Final = 0xFFFFFFFF
@@ -75,6 +77,7 @@ class Comparison:
     snapshot: Snapshot
     counts: Mapping[Scope, Counts]
     changes: DataFrame | None
+    excluded: DataFrame | None
     checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]] = field(repr=False)
     is_latest: bool = True
 
@@ -133,21 +136,29 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
     suspects = _suspect_buckets(table, checksums, known, snapshot, excluded) if is_latest else None
     if suspects is not None and not any(suspects.values()):
         counts = {scope: Counts(rows=_total(checksums[scope])) for scope in snapshot.scopes}
-        return Comparison(snapshot, counts, None, _published(checksums, excluded, policy), is_latest)
+        return Comparison(snapshot, counts, None, excluded, _published(checksums, excluded, policy), is_latest)
     live = _state_before(table, snapshot, is_latest)
+    named = (
+        None
+        if is_latest
+        else table.log()
+        .filter(_scopes(snapshot))
+        .filter(_is_at(policy, F.lit(snapshot.as_of), F.lit(snapshot.sequence)))
+    )
     if live is None:
         changes = rows.select(*policy.identity, *policy.payload).withColumns(
             {"op": F.lit("upsert"), "kind": F.lit("inserted")}
         )
     else:
         suspect = _in_buckets(policy, suspects) if suspects is not None else F.lit(True)
-        changes = history.compared(rows.filter(suspect), live.filter(suspect), policy)
+        named = named if named is None else named.select(*policy.identity).distinct()
+        changes = history.compared(rows.filter(suspect), live.filter(suspect), policy, named=named)
     if excluded is not None:
         unspoken = history.of_identities(changes, excluded, policy, keep=False)
         changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
     changes = changes.persist()
     counts = _counted(changes, checksums, snapshot, policy)
-    return Comparison(snapshot, counts, changes, _published(checksums, excluded, policy), is_latest)
+    return Comparison(snapshot, counts, changes, excluded, _published(checksums, excluded, policy), is_latest)
 
 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
@@ -267,7 +278,11 @@ def _state_before(table: HistoryTable, snapshot: Snapshot, is_latest: bool) -> D
         return None
     if is_latest:
         return table.read().filter(_scopes(snapshot)).filter("is_current")
-    before = table.log().filter(_scopes(snapshot)).filter(_is_before(table.policy, snapshot.as_of, snapshot.sequence))
+    before = (
+        table.log()
+        .filter(_scopes(snapshot))
+        .filter(_is_before(table.policy, F.lit(snapshot.as_of), F.lit(snapshot.sequence)))
+    )
     return history.timeline(before, table.policy).filter("is_current")
 
 
@@ -276,14 +291,19 @@ def _scopes(snapshot: Snapshot) -> Column:
     return reduce(Column.__or__, pairs)
 
 
-def _is_before(policy: Policy, as_of: datetime, sequence: object) -> Column:
+def _is_before(policy: Policy, as_of: Column, sequence: Column) -> Column:
     """Whether a change lies before the position (as_of, sequence), nulls lowest."""
-    number = F.lit(sequence)
-    lower = F.col("sequence").isNull() | (F.col("sequence") < number) if sequence is not None else F.lit(False)
+    own = F.col("sequence")
+    lower = sequence.isNotNull() & (own.isNull() | F.coalesce(own < sequence, F.lit(False)))
     if policy.domain == "sequence":
-        return F.coalesce(lower, F.lit(False))
-    moment = F.lit(as_of)
-    return (F.col("valid_from") < moment) | ((F.col("valid_from") == moment) & lower)
+        return lower
+    return (F.col("valid_from") < as_of) | ((F.col("valid_from") == as_of) & lower)
+
+
+def _is_at(policy: Policy, as_of: Column, sequence: Column) -> Column:
+    """Whether a change stands at the position (as_of, sequence)."""
+    same = F.col("sequence").eqNullSafe(sequence)
+    return same if policy.domain == "sequence" else same & (F.col("valid_from") == as_of)
 
 
 def _counted(
@@ -311,7 +331,7 @@ def _published(
         return checksums
     unsure = _buckets_of(excluded, policy)
     return {
-        scope: {b: (-1, 0, 0) for b in unsure.get(scope, set())} | {
+        scope: dict.fromkeys(unsure.get(scope, set()), (-1, 0, 0)) | {
             b: sums for b, sums in buckets.items() if b not in unsure.get(scope, set())
         }
         for scope, buckets in checksums.items()
@@ -341,12 +361,23 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
         again = None if comparison.is_latest else reassertions(table, stated)
         if again is not None:
             rows = rows.unionByName(table.as_log(again))
+    if comparison.excluded is not None:  # so that nothing is asserted of them later
+        rows = rows.unionByName(_excluded(comparison.excluded, snapshot, schema, policy))
     commit = table.append_records(
         rows, txn=snapshot.manifest, note={"kind": "changes" if comparison.differs else "snapshot"}
     )
     if comparison.changes is not None:
         comparison.changes.unpersist()
     return commit
+
+
+def _excluded(identities: DataFrame, snapshot: Snapshot, schema: T.StructType, policy: Policy) -> DataFrame:
+    values = {
+        "valid_from": snapshot.as_of, "sequence": snapshot.sequence, "recorded_at": snapshot.recorded_at,
+        "manifest": snapshot.manifest, "contract_version": snapshot.contract_version, "record": "excluded",
+    }  # fmt: skip
+    others = [F.lit(values.get(f.name)).cast(f.dataType).alias(f.name) for f in schema if f.name not in policy.identity]
+    return identities.select(*policy.identity).distinct().select(*policy.identity, *others)
 
 
 def _record_row(scope: Scope, comparison: Comparison, schema: T.StructType) -> tuple[object, ...]:
@@ -373,51 +404,84 @@ def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
     known = records(table)
     if not known:
         return None
-    distinct = arriving.select(*names, "valid_from", "sequence").distinct().persist()
-    span = distinct.agg(F.min(F.struct(*_order(policy))), F.max(F.struct(*_order(policy)))).first()
-    assert span is not None
-    first, last = _sortable(span[0]), _sortable(span[1])
-    called: list[DataFrame] = []
-    for record, before in _with_previous(known, policy):
-        if _sortable(_position(policy, record)) < first:
-            continue
-        if before is not None and _sortable(_position(policy, before)) > last:
-            continue
-        reaches = _is_before(policy, record.as_of, record.sequence) | _is_at(policy, record)
-        if before is not None:
-            reaches &= ~_is_before(policy, before.as_of, before.sequence)
-        in_scope = F.struct(*SCOPE_COLUMNS) == F.struct(F.lit(record.scope.country), F.lit(record.scope.entity))
-        keys = distinct.filter(in_scope & reaches).select(*names).distinct()
-        if not keys.isEmpty():
-            called.append(_asserted(table, record, keys.localCheckpoint()))
-    distinct.unpersist()
-    return reduce(DataFrame.unionByName, called) if called else None
+    arriving = arriving.select(*names, "valid_from", "sequence").distinct().persist()
+    try:
+        span = arriving.agg(F.min(F.struct(*_order(policy))), F.max(F.struct(*_order(policy)))).first()
+        assert span is not None
+        if span[0] is None:
+            return None
+        called = _called(table, known, _sortable(span[0]), _sortable(span[1]))
+        if called is None:
+            return None
+        reaches = _is_at_or_before(policy, "_as_of", "_sequence") & ~_is_before(
+            policy, F.col("_earlier_as_of"), F.col("_earlier_sequence")
+        )
+        pairs = arriving.join(F.broadcast(called), list(SCOPE_COLUMNS)).filter(F.coalesce(reaches, F.lit(True)))
+        calls = pairs.select(*names, "_snapshot", "_as_of", "_sequence", "_manifest").distinct().localCheckpoint()
+    finally:
+        arriving.unpersist()
+    return None if calls.isEmpty() else _asserted(table, calls, known)
 
 
-def _asserted(table: HistoryTable, record: Record, keys: DataFrame) -> DataFrame:
-    """What a snapshot silently asserts of `keys`: the state before it, of those that it does not name in the log."""
-    policy, names = table.policy, list(table.policy.identity)
-    log = history.of_identities(table.log(), keys, policy)
-    named = log.filter(_is_at(policy, record) & (F.col("manifest") == record.manifest)).select(*names).distinct()
-    silent = keys.join(named, names, "left_anti")
-    before = history.timeline(log.filter(_is_before(policy, record.as_of, record.sequence)), policy).filter(
-        "is_current"
+def _called(table: HistoryTable, known: list[Record], first: _Place, last: _Place) -> DataFrame | None:
+    """The records that changes between two positions can call on, each with the one before it in its scope."""
+    policy = table.policy
+    rows = [
+        (*_scope_pair(r.scope), i, r.as_of, r.sequence, r.manifest, b and b.as_of, b and b.sequence)
+        for i, (r, b) in enumerate(_with_previous(known, policy))
+        if _sortable(_position(policy, r)) >= first and (b is None or _sortable(_position(policy, b)) <= last)
+    ]
+    if not rows:
+        return None
+    number = table.log_schema(None)["sequence"].dataType.simpleString()
+    schema = (
+        f"scope_country string, scope_entity string, _snapshot int, _as_of timestamp, "
+        f"_sequence {number}, _manifest string, _earlier_as_of timestamp, _earlier_sequence {number}"
     )
-    stated = silent.join(before.select(*names, *policy.payload, F.lit("upsert").alias("op")), names, "left")
-    return stated.select(
-        *names, *policy.payload,
-        F.coalesce("op", F.lit("delete")).alias("op"),
-        F.lit(record.as_of).alias("valid_from"),
-        F.lit(record.sequence).cast(log.schema["sequence"].dataType).alias("sequence"),
-        F.lit(record.recorded_at).alias("recorded_at"),
-        F.lit(record.manifest).alias("manifest"),
-        F.lit(record.contract_version).alias("contract_version"),
-    )  # fmt: skip
+    return table.spark.createDataFrame(rows, schema)
 
 
-def _is_at(policy: Policy, record: Record) -> Column:
-    same = F.col("sequence").eqNullSafe(F.lit(record.sequence))
-    return same if policy.domain == "sequence" else same & (F.col("valid_from") == F.lit(record.as_of))
+def _asserted(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
+    """What snapshots silently assert: the state before them, of the called keys that they do not name in the log.
+
+    calls: (identity, _snapshot, _as_of, _sequence, _manifest), unique by identity and snapshot.
+    """
+    policy, names = table.policy, [*table.policy.identity, "_snapshot"]
+    rows = table.store.read(table.layer, table.log_table).join(F.broadcast(calls), list(policy.identity))
+    at = _is_at(policy, F.col("_as_of"), F.col("_sequence")) & (F.col("manifest") == F.col("_manifest"))
+    spoken = rows.filter(at & F.col("record").isin("change", "excluded")).select(*names).distinct()
+    before = rows.filter((F.col("record") == "change") & _is_before(policy, F.col("_as_of"), F.col("_sequence")))
+    each = replace(policy, keys=(*policy.keys, "_snapshot"))
+    state = (
+        history.timeline(before, each).filter("is_current").select(*names, *policy.payload, F.lit("upsert").alias("op"))
+    )
+    recorded = table.spark.createDataFrame(
+        [(i, r.recorded_at, r.contract_version) for i, (r, _) in enumerate(_with_previous(known, policy))],
+        "_snapshot int, recorded_at timestamp, contract_version string",
+    )
+    return (
+        calls.join(spoken, names, "left_anti")
+        .join(state, names, "left")
+        .join(F.broadcast(recorded), "_snapshot")
+        .select(
+            *policy.identity,
+            *policy.payload,
+            F.coalesce("op", F.lit("delete")).alias("op"),
+            F.col("_as_of").alias("valid_from"),
+            F.col("_sequence").alias("sequence"),
+            "recorded_at",
+            F.col("_manifest").alias("manifest"),
+            "contract_version",
+        )
+    )
+
+
+def _is_at_or_before(policy: Policy, as_of: str, sequence: str) -> Column:
+    return _is_before(policy, F.col(as_of), F.col(sequence)) | _is_at(policy, F.col(as_of), F.col(sequence))
+
+
+def _scope_pair(scope: Scope) -> tuple[str, str]:
+    return scope.country, scope.entity
 
 
 def _order(policy: Policy) -> list[str]:
@@ -429,7 +493,7 @@ def _position(policy: Policy, record: Record) -> tuple[object, ...]:
     return (record.sequence,) if policy.domain == "sequence" else (record.as_of, record.sequence)
 
 
-def _sortable(position: Iterable[Any]) -> tuple[Any, ...]:
+def _sortable(position: Iterable[Any]) -> _Place:
     """A position that Python orders as Spark does: nulls lowest."""
     return tuple((value is not None, _utc(value) if isinstance(value, datetime) else value or 0) for value in position)
 

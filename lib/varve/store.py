@@ -16,7 +16,7 @@ from typing import Any, Final
 import deltalake
 import pyarrow
 from delta.tables import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 
@@ -86,24 +86,30 @@ class Store:
         log = self._log(layer, table)
         return None if log is None else log.transaction_version(name)
 
-    def notes(self, layer: str, table: str, *, after: int) -> list[dict[str, Any] | None] | None:
-        """What the commits after version `after` say of themselves, oldest first; None when some were cleaned away."""
+    def last_note(self, layer: str, table: str, kind: str) -> dict[str, Any]:
+        """What the last commit of that kind said of itself; empty when it is not among the last hundred."""
         log = self._log(layer, table)
-        if log is None:
-            return []
-        wanted = log.version() - after
-        commits = log.history(wanted) if wanted > 0 else []
-        if len(commits) < wanted:
-            return None
-        return [json.loads(c["userMetadata"]) if c.get("userMetadata") else None for c in reversed(commits)]
+        for commit in log.history(100) if log else ():
+            note: dict[str, Any] = json.loads(commit.get("userMetadata") or "{}")
+            if note.get("kind") == kind:
+                return note
+        return {}
 
-    def files(self, layer: str, table: str) -> list[dict[str, Any]]:
-        """The files of the table as its log describes them: path, num_records, `partition.<c>`, `min.<c>`, `max.<c>`."""
-        log = self._log(layer, table)
+    def files(self, layer: str, table: str, *, version: int | None = None) -> list[dict[str, Any]]:
+        """The files of a table by its log: path, num_records, `partition.<c>`, `min.<c>`, `max.<c>`; no Spark job."""
+        log = self._log(layer, table, version)
         if log is None:
             return []
         found: list[dict[str, Any]] = pyarrow.table(log.get_add_actions(flatten=True)).to_pylist()
         return found
+
+    def added(self, layer: str, table: str, *, after: int, to: int) -> list[dict[str, Any]]:
+        """The files that a table without deletions got in the versions (after, to], as `files` tells them.
+
+        Raises StorageError when the log no longer knows version `after`.
+        """
+        before = {file["path"] for file in self.files(layer, table, version=after)}
+        return [file for file in self.files(layer, table, version=to) if file["path"] not in before]
 
     def rows(self, layer: str, table: str, **partition: str) -> int:
         """Rows by the statistics of the files (deleted rows of not yet rewritten files included), of one partition."""
@@ -119,7 +125,8 @@ class Store:
         if log is None or not self.rows(layer, table, **partition):
             return []
         filters = [(column, "=", value) for column, value in partition.items()]
-        return log.to_pyarrow_table(filters=filters).to_pylist()
+        rows: list[dict[str, Any]] = log.to_pyarrow_table(filters=filters).to_pylist()
+        return rows
 
     def metrics(self, layer: str, table: str) -> Commit:
         """What the last commit added."""
@@ -159,16 +166,11 @@ class Store:
                 remedy="was its job run? ./spark-submit.sh check tells",
             ) from error
 
-    def added(self, layer: str, table: str, *, after: int, to: int) -> DataFrame:
-        """The rows that the commits in (after, to] added to an append-only table; reads these commits' files only."""
-        changes = (
-            self.spark.read.format("delta")
-            .option("readChangeFeed", "true")
-            .option("startingVersion", after + 1)
-            .option("endingVersion", to)
-            .load(self.path(layer, table))
-        )
-        return changes.drop("_change_type", "_commit_version", "_commit_timestamp")
+    def read_files(self, layer: str, table: str, files: Sequence[Mapping[str, Any]]) -> DataFrame:
+        """The rows of some files of a table that has no deletion vectors."""
+        root = self.path(layer, table)
+        schema = self.read(layer, table).schema
+        return self.spark.read.schema(schema).option("basePath", root).parquet(*[f"{root}/{f['path']}" for f in files])
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -216,7 +218,7 @@ class Store:
         options = _options(txn, version, note)
         writer = rows.write.format("delta").mode("overwrite").options(**options)
         if where is not None:
-            writer = writer.option("replaceWhere", where)
+            writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
         writer.save(self.path(layer, table))
@@ -246,17 +248,24 @@ class Store:
                 .merge(source.alias("new"), on)
                 .whenMatchedDelete()
                 .whenNotMatchedInsert(condition=when_insert, values=dict(insert))
+                .withSchemaEvolution()
                 .execute()
             )
         return self._committed(layer, table, txn, version)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _log(self, layer: str, table: str) -> deltalake.DeltaTable | None:
+    def _log(self, layer: str, table: str, version: int | None = None) -> deltalake.DeltaTable | None:
         try:
-            return deltalake.DeltaTable(self.path(layer, table))
+            return deltalake.DeltaTable(self.path(layer, table), version=version)
         except TableNotFoundError:
             return None
+        except DeltaError as error:
+            raise StorageError(
+                "the table's log cannot be read",
+                where=f"{layer}.{table}, version {'latest' if version is None else version}",
+                found=str(error).splitlines()[0],
+            ) from error
 
     @contextmanager
     def _session_of_its_own(

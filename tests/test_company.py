@@ -175,8 +175,8 @@ LIVES = {
         ("paying", "2026-04-01T00:00:00Z", None, False),
     ],
     ("ES", "100001", "its code is rejected in one picture and good in the next"): [
-        ("open", "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z", False),
-        ("closed", "2026-03-05T00:00:00Z", None, False),
+        ("open", "2026-03-02T00:00:00Z", "2026-03-07T00:00:00Z", False),
+        ("closed", "2026-03-07T00:00:00Z", None, False),
     ],
     ("IT", "RM-900001", "deleted and never seen"): [],
 }

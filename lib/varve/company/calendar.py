@@ -44,19 +44,19 @@ class Delivery:
 _ES, _IT, _PL = (tuple(e for e in ENTITIES if e.country == country) for country in ("ES", "IT", "PL"))
 
 FEEDS = (
-    *(Feed("es_core", table, _ES, "snapshot", 2) for table in ("portfolio", "debtor", "claim", "payment")),
+    *(Feed("es_core", table, _ES, "snapshot", 3) for table in ("portfolio", "debtor", "claim", "payment")),
     Feed("it_core", "portfolio", _IT, "snapshot", 3, 1),
     Feed("it_core", "debtor", _IT, "snapshot", 3),
     Feed("it_core", "claim", _IT, "changes"),
-    Feed("it_core", "payment", _IT, "changes", 2),
+    Feed("it_core", "payment", _IT, "changes", 3, 1),
     Feed("pl_core", "portfolio", _PL, "snapshot", 4, 1),
     Feed("pl_core", "debtor", _PL, "snapshot", 3, 1),
-    Feed("pl_core", "claim", _PL[:1], "changes"),
+    Feed("pl_core", "claim", _PL[:1], "changes", 2),
     Feed("pl_core", "claim", _PL[1:], "changes", 2, 1),
-    Feed("pl_core", "payment", _PL, "changes", 2),
+    Feed("pl_core", "payment", _PL, "changes", 3),
 )
 
-_TORN: Mapping[tuple[str, int], int] = {("it_core_claim", 3): 1, ("pl_core_payment", 4): 1}
+_TORN: Mapping[tuple[str, int], int] = {("it_core_claim", 3): 1, ("pl_core_payment", 3): 1}
 
 
 def deliveries(books: Mapping[Entity, Ledger], *, until: int, seed: int, with_bad_extract: bool) -> Iterator[Delivery]:

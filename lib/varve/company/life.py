@@ -164,8 +164,8 @@ def _moves_abroad(books: Ledger) -> None:
 
 
 _SCENES: Mapping[tuple[str, int], tuple[Callable[[Ledger], None], ...]] = {
-    ("iberia1", 2): (_unmapped_status,),
-    ("iberia1", 3): (_mapped_again,),
+    ("iberia1", 3): (_unmapped_status,),
+    ("iberia1", 4): (_mapped_again,),
     ("roma1", 2): (_said_again, _deleted),
     ("roma1", 3): (_late_below_unchanged, _late_below_tombstone, _never_seen_is_deleted, _moves_abroad),
     ("roma1", 4): (_unmapped_status, _lost_key, _nothing_paid),

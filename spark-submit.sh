@@ -153,7 +153,8 @@ sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; 
 
 stamp_path() { # what was set up: these packages, these jars, this Java
   local inputs
-  inputs=$(cat "$root"/{requirements.lock,setup.cfg,pyproject.toml,lib/varve/jars.py} && printf '%s' "$java_home" "$root")
+  inputs=$(cat "$root"/{requirements.lock,lib/varve/jars.py} && sed -n '/^\[options/,/^\[tool/p' "$root/setup.cfg" &&
+    printf '%s' "$java_home" "$root")
   inputs=$(sum <<<"$inputs")
   printf '%s/varve-%.16s.stamp' "$venv" "$inputs"
 }

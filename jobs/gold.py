@@ -20,6 +20,7 @@ from varve.scope import SCOPE_COLUMNS
 
 # What Power BI's readers know: files without deletion vectors, columns under their own names.
 PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
+KIND = "mart"  # of the note that a commit carries: what the mart was made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ def run(lake: Lake, args: Namespace) -> None:
         if mart.table in (args.table or names) and None not in versions.values():
             with lake.ledger.task("gold", f"gold.{mart.table}", keep_going=True) as task:
                 task.input(*(f"silver.{table}@{version}" for table, version in versions.items()))
-                made_from = {"inputs": versions, "made_by": _maker(lake, mart)}
-                if made_from == _last_made_from(lake, mart):
+                made_from = {"kind": KIND, "inputs": versions, "made_by": _maker(lake, mart)}
+                if made_from == lake.store.last_note("gold", mart.table, KIND):
                     task.skip()
                 else:
                     rows = _rows(lake, mart, versions)
@@ -79,12 +80,6 @@ def _maker(lake: Lake, mart: Mart) -> str:
     """What besides silver decides the rows: the contract's version and the code lists."""
     texts = [lake.config.contracts[mart.table].version, *(_text(lake, name) for name in mart.lists)]
     return sha256("\0".join(texts).encode()).hexdigest()[:16]
-
-
-def _last_made_from(lake: Lake, mart: Mart) -> Mapping[str, object] | None:
-    version = lake.store.version("gold", mart.table)
-    notes = lake.store.notes("gold", mart.table, after=version - 1) if version is not None else None
-    return notes[-1] if notes else None
 
 
 def _text(lake: Lake, name: str) -> str:

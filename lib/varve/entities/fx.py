@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from varve.entities import CARRIED, RESCUED, Conform
@@ -33,10 +33,7 @@ def ecb_rates(bronze: DataFrame) -> DataFrame:
     ]
     rescued = F.from_json(RESCUED, "array<struct<field:string,value:string>>")
     others = F.transform(
-        F.filter(F.coalesce(rescued, F.array()), lambda one: one["field"].rlike("^[A-Za-z]{3}$")),
-        lambda one: F.struct(
-            F.upper(one["field"]), F.trim(one["value"]).try_cast(_RATE), ~F.trim(one["value"]).isin(*_NO_VALUE)
-        ).cast(_QUOTE),
+        F.filter(F.coalesce(rescued, F.array()), lambda one: one["field"].rlike("^[A-Za-z]{3}$")), _rescued_quote(known)
     )
     return (
         bronze.select(F.col("date").alias("rate_date"), F.concat(F.array(*quotes), others).alias("q"), *CARRIED)
@@ -44,6 +41,17 @@ def ecb_rates(bronze: DataFrame) -> DataFrame:
         .where("q.is_quoted")
         .select("rate_date", F.col("q.currency").alias("currency"), F.col("q.rate").alias("rate"), *CARRIED)
     )
+
+
+def _rescued_quote(known: list[str]) -> Callable[[Column], Column]:
+    """What stands in `_rescued` as a quote; a value that a known column could not hold has no rate."""
+
+    def quote(one: Column) -> Column:
+        text = F.trim(one["value"])
+        rate = F.when(~F.lower(one["field"]).isin(known), text.try_cast(_RATE))
+        return F.struct(F.upper(one["field"]), rate, ~text.isin(*_NO_VALUE)).cast(_QUOTE)
+
+    return quote
 
 
 CONFORM: Final[Mapping[str, Conform]] = {"ecb_eurofxref_hist": ecb_rates}

@@ -2,11 +2,12 @@
 
 What is to do: the manifests that bronze has loaded minus those that the log's own transactions name. A manifest of
 several scopes goes into the log in one commit named after it; when one of its scopes has to wait, each of the others
-gets a commit of its own, named `<manifest>@<scope>`. A parked manifest makes the later ones of its entity and scope wait.
+gets a commit of its own, named `<manifest>@<scope>`. A parked manifest makes later ones of its entity and scope wait.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from varve.lake import Lake
 
 LAYER: Final = "silver"
+_OPS: Final = threading.Lock()  # entities load side by side and share ops.rejects
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,8 @@ class EntityLoad:
             return
         rejects = rejects_of(quality.rejected(rows), self.contract, run_id=self.lake.run_id, at=datetime.now(UTC))
         name = f"{self.table}/{window.feed.bronze}/{window.transaction}"
-        self.lake.store.append(rejects, "ops", ops.REJECTS, txn=name, partition_by=())
+        with _OPS:
+            self.lake.store.append(rejects, "ops", ops.REJECTS, txn=name, partition_by=())
 
     def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:
         """Per scope, in one job: rows, rejected rows, and how often each rule was broken."""

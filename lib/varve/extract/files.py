@@ -131,7 +131,7 @@ def plan(
         stamp = Stamp.of(path)
         if memory.untouched(relative, stamp):
             continue
-        if time.time() - stamp.mtime_ns / 1e9 < dataset.settle_seconds:
+        if time.time() - stamp.ctime_ns / 1e9 < dataset.settle_seconds:
             notes.append(f"{relative} changed less than {dataset.settle_seconds:g} s ago: left for the next run")
             continue
         digest = sha256(path)

@@ -6,7 +6,7 @@ One record in, one row out or one reject with a reason. What does not fit its co
     unknown field    no column of the contract is received under that name
     wrong case       one is, but for capital letters
     wrong type       the text is no value of the column's type
-    precision        the value is finer than the type: null for a decimal or date, cut to microseconds for a timestamp
+    precision        a number that has more digits than the type, null; a time that has more than microseconds, cut
 
 Only a record whose key columns cannot be read is rejected: nobody could tell what it speaks about.
 """
@@ -113,22 +113,24 @@ def split(records: DataFrame, contract: Contract, origin: Provenance) -> tuple[D
 def typed(records: DataFrame, contract: Contract, origin: Provenance) -> DataFrame:
     """All records with their types: the contract's columns [, columns added where it evolves], PROVENANCE, and
     `_reason` (why the record is rejected, else null) and `_record`."""
-    place = {name: index for index, name in enumerate(origin.columns)}
-    text = {name: _null_as_null(F.col(f"c{index}"), origin.null_values) for name, index in place.items()}
-    nothing = F.lit(None).cast("string")
-    received = {c.name: text.get(c.received_as, nothing) for c in contract.columns}
-    values = {c.name: _value(received[c.name], c) for c in contract.columns}
+    text = {name: F.col(f"c{index}") for index, name in enumerate(origin.columns)}
     extra = _added_columns(origin.columns, contract)
     twins = _twins(origin.columns, contract)
     known = {c.received_as for c in contract.columns}
-    rescued = [_unfit(c, received[c.name], values[c.name]) for c in contract.columns if c.received_as in place]
+    present = [c for c in contract.columns if c.received_as in text]
+    # Two steps, so that a value is computed once: the second sees the first only by name.
+    received = records.select(
+        "_position", "_record", *(_null_as_null(text[name], origin.null_values).alias(c) for name, c in _names(text))
+    )
+    values = received.select("*", *(_value(text[c.received_as], c).alias(_typed(c)) for c in present))
+    rescued = [_unfit(c, text[c.received_as], F.col(_typed(c))) for c in present]
     rescued += [
         F.when(text[name].isNotNull(), _entry(name, text[name], "wrong case" if name in twins else "unknown field"))
         for name in origin.columns
         if name not in known and name not in extra
     ]
-    return records.select(
-        *(values[c.name].alias(c.name) for c in contract.columns),
+    return values.select(
+        *((F.col(_typed(c)) if c in present else F.lit(None).cast(c.type)).alias(c.name) for c in contract.columns),
         *(text[name].alias(column) for name, column in extra.items()),
         _listed([entry for entry in rescued if entry is not None]).alias("_rescued"),
         _scope(origin.country, text).alias(SCOPE_COLUMNS[0]),
@@ -139,9 +141,19 @@ def typed(records: DataFrame, contract: Contract, origin: Provenance) -> DataFra
         F.lit(origin.landed_at).alias("_landed_at"),
         F.lit(origin.as_of).alias("_as_of"),
         F.lit(contract.version).alias("_contract_version"),
-        _unidentified(contract, received, values).alias("_reason"),
+        _unidentified(contract, text).alias("_reason"),
         F.col("_record"),
     )
+
+
+def _names(text: Mapping[str, Column]) -> list[tuple[str, str]]:
+    """(name as received, its column in the frame)."""
+    return [(name, f"c{index}") for index, name in enumerate(text)]
+
+
+def _typed(field: Field) -> str:
+    """Where the typed value stands between the two steps; no name of a contract begins like this."""
+    return f"__{field.name}"
 
 
 def _null_as_null(text: Column, null_values: Sequence[str]) -> Column:
@@ -218,7 +230,7 @@ def _decimal_fits(text: Column, kind: str) -> Column:
     point = F.instr(text, ".")
     digits = F.length(F.rtrim(text, F.lit("0"))) - point
     wide = f"decimal(38,{38 - precision + scale})"
-    exponent = text.rlike("[eE]")
+    exponent = F.contains(text, F.lit("e")) | F.contains(text, F.lit("E"))
     same = text.try_cast(wide) == text.try_cast(kind).try_cast(wide)
     return F.when(exponent, same).otherwise((point == 0) | (digits <= scale))
 
@@ -228,14 +240,12 @@ def _unfit(field: Field, text: Column, value: Column) -> Column | None:
     if field.type == "string":
         return None
     reason: Column = F.lit("wrong type")
-    if field.type.startswith("decimal"):
-        finer = text.try_cast("decimal(38,18)").isNotNull() & ~_decimal_fits(F.trim(text), field.type)
-        reason = F.when(finer, "precision").otherwise(reason)
     lost = text.isNotNull() & value.isNull()
+    if field.type.startswith("decimal"):
+        reason = F.when(text.try_cast("decimal(38,18)").isNotNull(), "precision").otherwise(reason)
     if field.type in ("timestamp", "timestamp_ntz"):
-        finer = text.rlike(_FINER)
         reason = F.when(value.isNotNull(), "precision").otherwise(reason)
-        lost = lost | (text.isNotNull() & finer)
+        lost = text.isNotNull() & (value.isNull() | text.rlike(_FINER))
     return F.when(lost, _entry(field.received_as, text, reason))
 
 
@@ -251,15 +261,16 @@ def _listed(entries: Sequence[Column]) -> Column:
     return F.when(F.size(found) > 0, F.to_json(found))
 
 
-def _unidentified(contract: Contract, received: Mapping[str, Column], values: Mapping[str, Column]) -> Column:
+def _unidentified(contract: Contract, text: Mapping[str, Column]) -> Column:
     """Why the record cannot be identified, null when every key column can be read."""
     reasons = []
     for name in contract.keys:
         field = contract.column(name)
-        shown = (
-            F.lit("a value") if field.personal else F.concat(F.lit("'"), F.substring(received[name], 1, 80), F.lit("'"))
-        )
+        if (value := text.get(field.received_as)) is None:
+            reasons.append(F.lit(f"key column {field.received_as} is missing"))
+            continue
+        shown = F.lit("a value") if field.personal else F.concat(F.lit("'"), F.substring(value, 1, 80), F.lit("'"))
         unfit = F.concat(F.lit(f"key column {field.received_as}: found "), shown, F.lit(f", expected {field.type}"))
-        told = F.when(received[name].isNull(), F.lit(f"key column {field.received_as} is null")).otherwise(unfit)
-        reasons.append(F.when(values[name].isNull(), told))
+        told = F.when(value.isNull(), F.lit(f"key column {field.received_as} is null")).otherwise(unfit)
+        reasons.append(F.when(F.col(_typed(field)).isNull(), told))
     return F.coalesce(*reasons) if reasons else F.lit(None).cast("string")

@@ -1,0 +1,213 @@
+"""Bronze: one record in, one row out or one reject; what does not fit is kept as it came, with its reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+from varve import bronze, raw
+from varve.bronze import Drift, Provenance, ScopeColumn
+from varve.config import Dataset, FilesSource
+from varve.contract import Column, Contract, Personal
+from varve.errors import VarveError
+from varve.extract import plan
+from varve.loading import Load
+from varve.store import Commit, Store
+
+MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def contract(*columns: Column, evolve: str = "rescue") -> Contract:
+    return Contract("s_d", "1.2.0", "s_d", "bronze", columns, evolve=evolve)  # type: ignore[arg-type]
+
+
+def origin(*columns: str, **changes: object) -> Provenance:
+    facts: dict[str, object] = {
+        "manifest": "m1", "file": "extract=m1/received-x.csv", "landed_at": MOMENT, "as_of": MOMENT,
+        "columns": columns, "country": "ES", "entity": "iberia1", "null_values": ("",),
+    }  # fmt: skip
+    return Provenance(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def records(spark: SparkSession, *rows: Sequence[str | None]) -> object:
+    width = len(rows[0])
+    schema = StructType([
+        StructField("_position", LongType()), StructField("_record", StringType()),
+        *(StructField(f"c{i}", StringType()) for i in range(width)),
+    ])  # fmt: skip
+    return spark.createDataFrame([(n, repr(row), *row) for n, row in enumerate(rows, start=1)], schema)
+
+
+WRONG = "wrong type"
+FINE = "precision"
+
+
+# (type, format, text as received, value, reason in _rescued)
+VALUES = [
+    ("int", None, "42", 42, None), ("int", None, " -7 ", -7, None), ("int", None, "1.0", None, WRONG),
+    ("int", None, "99999999999", None, WRONG), ("int", None, "x", None, WRONG), ("int", None, "", None, None),
+    ("bigint", None, "9007199254740993", 9007199254740993, None),
+    ("decimal(10,2)", None, "1.10", Decimal("1.10"), None), ("decimal(10,2)", None, "1.100", Decimal("1.10"), None),
+    ("decimal(10,2)", None, "1.105", None, FINE), ("decimal(10,2)", None, "1e2", Decimal("100.00"), None),
+    ("decimal(10,2)", None, "15e-3", None, FINE), ("decimal(10,2)", None, "123456789", None, FINE),
+    ("decimal(10,2)", None, "1,5", None, WRONG), ("decimal(38,0)", None, "1.5", None, FINE),
+    ("double", None, "1e5", 1e5, None), ("double", None, "1d", None, WRONG), ("double", None, "1e999", None, WRONG),
+    ("boolean", None, "true", True, None), ("boolean", None, "0", False, None), ("boolean", None, "maybe", None, WRONG),
+    ("date", None, "2026-02-28", date(2026, 2, 28), None), ("date", None, "2026-02-30", None, WRONG),
+    ("date", None, "2026", None, WRONG), ("date", None, "2026-02-28T00:00:00Z", date(2026, 2, 28), None),
+    ("date", None, "2026-02-28T10:00:00Z", None, WRONG),
+    ("date", "dd/MM/yyyy", "31/01/2026", date(2026, 1, 31), None), ("date", "dd/MM/yyyy", "31/02/2026", None, WRONG),
+    ("date", "dd/MM/yyyy", "2026-01-31", None, WRONG),
+    ("date", "d MMMM yyyy", "13 April 2026", date(2026, 4, 13), None),
+    ("timestamp", None, "2026-01-01T10:00:00Z", "2026-01-01 10:00:00", None),
+    ("timestamp", None, "2026-01-01 10:00:00.5+02:00", "2026-01-01 08:00:00.5", None),
+    ("timestamp", None, "2026-01-01T10:00:00+0530", "2026-01-01 04:30:00", None),
+    ("timestamp", None, "2026-01-01 10:00:00+00", "2026-01-01 10:00:00", None),
+    ("timestamp", None, "2026-01-01", "2026-01-01 00:00:00", None),
+    ("timestamp", None, "2023-11-16 18:15:46.6805901", "2023-11-16 18:15:46.68059", FINE),
+    ("timestamp", None, "2023-11-16 18:15:46.6805900", "2023-11-16 18:15:46.68059", None),
+    ("timestamp", None, "10:00", None, WRONG), ("timestamp", None, "2026-01-01T25:00:00Z", None, WRONG),
+    ("timestamp", "yyyy-MM-dd HH:mm:ss", "2026-01-01 10:00:00", "2026-01-01 10:00:00", None),
+    ("timestamp_ntz", None, "2026-01-01 10:00:00", "2026-01-01 10:00:00", None),
+    ("timestamp_ntz", None, "2026-01-01 10:00:00Z", None, WRONG),
+    ("binary", None, "00ff", bytearray(b"\x00\xff"), None), ("binary", None, "xyz", None, WRONG),
+    ("string", None, " kept as it is ", " kept as it is ", None),
+]  # fmt: skip
+
+
+def test_types(spark: SparkSession) -> None:
+    """All cases in one frame, a column each: a Spark job per case would take minutes."""
+    columns = [Column(f"v{i}", kind, format=form) for i, (kind, form, *_) in enumerate(VALUES)]
+    frame = records(spark, [text for _, _, text, *_ in VALUES])
+    typed = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns)))
+    shown = [F.col(c.name).cast("string") if "timestamp" in c.type else F.col(c.name) for c in columns]
+    row = typed.select(*shown, "_rescued").collect()[0]
+    rescued = {entry["field"]: (entry["value"], entry["reason"]) for entry in json.loads(row["_rescued"])}
+    found = [(row[i], rescued.get(f"v{i}")) for i in range(len(VALUES))]
+    expected = [(value, reason and (text, reason)) for _, _, text, value, reason in VALUES]
+    differences = [(case, f, e) for case, f, e in zip(VALUES, found, expected, strict=True) if f != e]
+    assert differences == []
+
+
+def test_one_record_is_one_row_or_one_reject(spark: SparkSession) -> None:
+    id_ = Column("id", "int", key_position=1, source_name="Id")
+    mail = Column("mail", "int", key_position=2, personal=Personal("direct"))
+    frame = records(spark, ("1", "7", "x"), ("a", "7", None), ("", "7", "y"), ("2", "anna@x", None))
+    rows, rejects = bronze.split(frame, contract(id_, mail), origin("Id", "mail", "new"))
+    [row] = rows.collect()
+    assert (row["id"], row["mail"], row["_position"], row["_file"]) == (1, 7, 1, "extract=m1/received-x.csv")
+    assert json.loads(row["_rescued"]) == [{"field": "new", "value": "x", "reason": "unknown field"}]
+    assert (row["_manifest"], row["_contract_version"], row["scope_country"]) == ("m1", "1.2.0", "ES")
+    assert row["_as_of"] == row["_landed_at"] == datetime(2026, 3, 1, 12)  # noqa: DTZ001  (the session is in UTC)
+    assert {(r["_position"], r["reason"]) for r in rejects.collect()} == {
+        (2, "key column Id: found 'a', expected int"),
+        (3, "key column Id is null"),
+        (4, "key column mail: found a value, expected int"),
+    }, "a personal value is not quoted"
+    assert {r["rule"] for r in rejects.collect()} == {"key"}
+
+
+def test_scope_from_a_column_and_columns_that_grow(spark: SparkSession) -> None:
+    of = origin("k", "Claim Id", "k ", entity=ScopeColumn("k", {"1": "iberia1", "2": "iberia2"}))
+    frame = records(spark, ("1", "a", None), ("2", "b", "z"), ("3", "c", None), (None, "d", None))
+    typed = bronze.typed(frame, contract(Column("k", "int"), evolve="add"), of).orderBy("_position")
+    assert typed.columns[:2] == ["k", "claim_id"]
+    assert [(r["scope_entity"], r["claim_id"]) for r in typed.collect()] == [
+        ("iberia1", "a"), ("iberia2", "b"), ("_unknown", "c"), ("_unknown", "d"),
+    ]  # fmt: skip
+    assert "z" in typed.collect()[1]["_rescued"], "a name that is taken stays in _rescued"
+
+
+def test_a_thousand_columns(spark: SparkSession) -> None:
+    columns = [Column(f"v{i}", "decimal(10,2)" if i % 2 else "string") for i in range(1000)]
+    frame = records(spark, ["1.5"] * 1000, ["x"] * 1000)
+    first, second = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns))).collect()
+    assert (first["v999"], first["_rescued"]) == (Decimal("1.50"), None)
+    assert len(json.loads(second["_rescued"])) == 500
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        pytest.param(["b", "Id", "a"], Drift(), id="order means nothing"),
+        pytest.param(["Id", "a", "b", "x"], Drift(added=("x",)), id="added"),
+        pytest.param(["Id", "a"], Drift(missing=("b",)), id="missing"),
+        pytest.param(["Id", "b"], Drift(required=("a",)), id="required"),
+        pytest.param(["a", "b"], Drift(required=("Id",)), id="key"),
+        pytest.param(["Id", "a", "B"], Drift(missing=("b",), case=("B",)), id="case"),
+        pytest.param(["Id", "a", "b", "B"], Drift(added=("B",)), id="case twin beside the right one"),
+    ],
+)
+def test_drift(columns: list[str], expected: Drift) -> None:
+    of = contract(
+        Column("id", "int", key_position=1, source_name="Id"), Column("a", "int", required=True), Column("b", "int")
+    )
+    assert bronze.drift(columns, of) == expected
+
+
+class Recorder:
+    """The ledger's row, as far as loading fills it in."""
+
+    def __init__(self) -> None:
+        self.counts = [0, 0, 0]
+        self.errors: list[str] = []
+
+    def input(self, *manifests: str) -> None: ...
+    def drift(self, difference: dict[str, object]) -> None: ...
+    def read(self, rows: int) -> None:
+        self.counts[0] += rows
+
+    def wrote(self, commit: Commit | None, *, rejected: int = 0) -> None:
+        self.counts[1] += commit.rows if commit else 0
+        self.counts[2] += rejected
+
+    def parked(self, error: VarveError | str) -> None:
+        self.errors.append(str(error))
+
+
+def test_loading(spark: SparkSession, lake_dir: Path, tmp_path: Path) -> None:
+    """From files to the table: each manifest once, with its rejects and drift; parked work blocks its scope."""
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    (inbox / "2026-01-01.csv").write_text("id,v\n1,a\n2\nx,c\n")
+    (inbox / "2026-01-02.csv").write_text("id,v,new\n1,b,n\n")
+    (inbox / "2026-01-03.csv").write_text("v\nc\n")
+    (inbox / "2026-01-04.csv").write_text("id,v\n1,d\n")
+    facts = {"contract": "s_d", "path": "*.csv", "format": "csv", "declared_date": "(.*).csv", "mode": "snapshot"}
+    source = FilesSource.model_validate({
+        "source": "s", "kind": "files", "root": str(inbox), "datasets": {"d": facts},
+        "scope": {"country": "ES", "entity": "iberia1"},
+    })  # fmt: skip
+    dataset: Dataset = source.named["d"]
+    of = contract(Column("id", "int", key_position=1), Column("v", "string"))
+    with raw.claim(lake_dir, "s", "d"):
+        landed = [take.land() for take in plan(lake_dir, source, "d", dataset, of, []).takes]
+    store = Store(lambda: spark, lake_dir)
+    load = Load.of(store, of, source, "d", dataset, run_id="r1")
+    first = Recorder()
+    pending = [manifest for manifest in landed if manifest is not None]
+    load.into(first, pending)
+    assert first.counts == [4, 2, 2], "records = rows + rejects"
+    [error] = first.errors
+    assert all(part in error for part in ("2026-01-03.csv", "expected id", "1 later extracts", "--discard"))
+    rows = store.read("bronze", "s_d").orderBy("_as_of", "_position").collect()
+    assert [(r["id"], r["v"], r["_manifest"]) for r in rows] == [(1, "a", pending[0].id), (1, "b", pending[1].id)]
+    rejects = store.read("ops", "rejects").orderBy("position").collect()
+    assert [(r["stage"], r["position"], r["record"], r["reason"]) for r in rejects] == [
+        ("landing", 2, "2", "expected 2 fields, found 1"),
+        ("bronze", 3, "x,c", "key column id: found 'x', expected int"),
+    ]
+    drifts = {(r["column_name"], r["kind"], r["action"]) for r in store.read("ops", "drift").collect()}
+    assert drifts == {("new", "added", "rescued"), ("id", "incompatible", "parked")}
+    versions = [store.version(layer, table) for layer, table in store.tables()]
+    again = Recorder()
+    load.into(again, pending)
+    assert [store.version(layer, table) for layer, table in store.tables()] == versions, "a second time adds nothing"

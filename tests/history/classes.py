@@ -128,9 +128,11 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
                 elif said.recorded_at == other.recorded_at:
                     yield "duplicate in one batch"
         if oracle.retracted(said, heard, law):
-            yield "sent again after its retract" if said in [
-                replace(o, recorded_at=said.recorded_at) for o in heard
-            ] else "retract before its statement"
+            yield (
+                "sent again after its retract"
+                if said in [replace(o, recorded_at=said.recorded_at) for o in heard]
+                else "retract before its statement"
+            )
         for other in counted:
             if law.domain == "time" and other.valid_from == said.valid_from:
                 if oracle.low(other.sequence) < oracle.low(said.sequence):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 from pyspark.sql import DataFrame, SparkSession
 
 from varve import history, history_table
-from varve.history_table import HistoryTable
+from varve.history_table import Fold, HistoryTable
 from varve.scope import Scope
 from varve.snapshots import Comparison, Snapshot
 from varve.store import Store
@@ -16,6 +18,7 @@ from . import oracle
 from .frames import (
     changes_frame,
     difference,
+    entity_schema,
     identities_frame,
     moment,
     policy_of,
@@ -36,12 +39,14 @@ class Engine:
         self.spark, self.world = spark, world
         self.store = Store(lambda: spark, root)
         self.heard: list[str] = []
-        self.folds = 0
+        self.turns = 0
         self.without: tuple[str, ...] = (late_column,) if late_column else ()
 
     @property
     def table(self) -> HistoryTable:
-        return HistoryTable(self.store, ENTITY, policy_of(self.world.law, without=self.without))
+        law = self.world.law
+        policy, schema = policy_of(law, without=self.without), entity_schema(law, without=self.without)
+        return HistoryTable(self.store, ENTITY, policy, schema=schema)
 
     def take(self, step: Step) -> None:
         if step.kind == "arrive":
@@ -52,21 +57,31 @@ class Engine:
             self.fold()
             self.check(self.table.versions(), f"the versions after a fold, having heard {self.heard}")
         else:
-            self.check(self.table.read(), f"read, having heard {self.heard}")
+            with self.path():
+                frame = self.table.read()
+            self.check(frame, f"read, having heard {self.heard}")
 
-    def fold(self) -> None:
-        """By turns as in small tables, where the touched scopes are replaced, and as in great ones: one MERGE."""
-        self.folds += 1
-        merge = {"REWRITE_BELOW_ROWS": 0, "REWRITE_ABOVE_SHARE": 2.0} if self.folds % 2 else {}
-        with patch.multiple(history_table, **merge):
-            self.table.fold()
+    def fold(self) -> Fold:
+        with self.path():
+            return self.table.fold()
+
+    @contextmanager
+    def path(self) -> Iterator[None]:
+        """By turns the path of great tables (open rows go on, one MERGE) and of small ones (touched scopes anew)."""
+        self.turns += 1
+        if self.turns % 2 == 0:
+            yield
+            return
+        with (
+            patch.object(history_table, "REWRITE_BELOW_ROWS", 0),
+            patch.object(history_table, "REWRITE_ABOVE_SHARE", 2),
+        ):
+            yield
 
     def hear(self, name: str) -> None:
         manifest = self.world.manifests[name]
         if isinstance(manifest, Batch):
-            frame = changes_frame(
-                self.spark, manifest.statements, self.world.law, manifest=name, without=self.without
-            )
+            frame = changes_frame(self.spark, manifest.statements, self.world.law, manifest=name, without=self.without)
             self.table.append(frame, txn=name)
         else:
             self.table.append_snapshot(self.compared(manifest))
@@ -94,7 +109,7 @@ class Engine:
         return oracle.versions(self.world.observations(self.heard), self.world.law)
 
     def check(self, frame: DataFrame, what: str) -> None:
-        """Row for row; `recorded_at` only where no snapshot is involved: how often one is re-asserted is book-keeping."""
+        """Row for row; `recorded_at` only where there are no snapshots: what is re-asserted when is book-keeping."""
         law = self.world.law
         expected, got = self.expected(), versions_of(frame, law)
         pictures = [m.snapshot for m in self.world.manifests.values() if isinstance(m, Picture)]

@@ -146,18 +146,10 @@ def statements(draw: Random, scope: Scope, own: Sequence[Key], law: Law, batches
     return said
 
 
-def world(
-    draw: Random, law: Law, *, seeds: Sequence[int], scopes: int, batches: int = 5, pictures: int = 3, shared: bool = False
-) -> World:
-    """Manifests of a world without a schedule, one history per seed. Every third scope hears changes only.
-
-    shared: the histories have the same keys, each in its own scope.
-    """
+def world(draw: Random, law: Law, *, seeds: Sequence[int], scopes: int, batches: int = 5, pictures: int = 3) -> World:
+    """Manifests of a world without a schedule, one history per seed. Every third scope hears changes only."""
     places = tuple(scope_of(number) for number in range(scopes))
-    histories = [
-        (Random(seed), places[number % scopes], KEYS if shared else keys_of(number))
-        for number, seed in enumerate(seeds)
-    ]
+    histories = [(Random(seed), places[number % scopes], keys_of(number)) for number, seed in enumerate(seeds)]
     arriving: dict[int, list[Statement]] = {number: [] for number in range(batches)}
     for own, scope, keys in histories:
         for batch, statement in statements(own, scope, keys, law, batches):

@@ -339,7 +339,7 @@ def compared(rows: DataFrame, live: DataFrame, policy: Policy, *, named: DataFra
     rows: the snapshot (identity, payload); live: the live rows of its scopes just before it; named: identities of which
     the log says something at the snapshot's own position, so that the snapshot must be written out beside it. An identity
     that the snapshot states twice with different content is returned with all its rows: the log shows the contradiction.
-    Returns (identity, payload, op, kind [inserted, changed, deleted, unchanged]).
+    Returns (identity, payload, op, _kind [inserted, changed, deleted, unchanged]).
     """
     names = list(policy.identity)
     key = Window.partitionBy(*names)
@@ -357,7 +357,7 @@ def compared(rows: DataFrame, live: DataFrame, policy: Policy, *, named: DataFra
         .when(is_absent, "deleted")
         .when(was_absent, "inserted")
         .otherwise("changed")
-        .alias("kind")
+        .alias("_kind")
     )
     op = F.when(is_absent, DELETE).otherwise(UPSERT).alias("op")
     return both.filter(~same | is_named | F.col("_is_twofold")).select(*names, *policy.payload, op, kind)

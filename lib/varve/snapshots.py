@@ -147,7 +147,7 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
     )
     if live is None:
         changes = rows.select(*policy.identity, *policy.payload).withColumns(
-            {"op": F.lit("upsert"), "kind": F.lit("inserted")}
+            {"op": F.lit("upsert"), "_kind": F.lit("inserted")}
         )
     else:
         suspect = _in_buckets(policy, suspects) if suspects is not None else F.lit(True)
@@ -313,9 +313,9 @@ def _counted(
     policy: Policy,
 ) -> dict[Scope, Counts]:
     numbers: dict[Scope, dict[str, int]] = {scope: {} for scope in snapshot.scopes}
-    kinds = changes.groupBy(*SCOPE_COLUMNS, "kind").agg(F.count_distinct(*policy.keys).alias("keys"))
+    kinds = changes.groupBy(*SCOPE_COLUMNS, "_kind").agg(F.count_distinct(*policy.keys).alias("keys"))
     for row in kinds.collect():
-        numbers[Scope(row.scope_country, row.scope_entity)][row.kind] = row["keys"]
+        numbers[Scope(row.scope_country, row.scope_entity)][row["_kind"]] = row["keys"]
     return {scope: Counts(rows=_total(checksums[scope]), **found) for scope, found in numbers.items()}
 
 

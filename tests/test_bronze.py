@@ -127,10 +127,10 @@ def test_scope_from_a_column_and_columns_that_grow(spark: SparkSession) -> None:
 
 
 def test_a_thousand_columns(spark: SparkSession) -> None:
-    columns = [Column(f"v{i}", "decimal(10,2)" if i % 2 else "string") for i in range(1000)]
-    frame = records(spark, ["1.5"] * 1000, ["x"] * 1000)
+    columns = [Column(f"v{i}", "bigint" if i % 2 else "string") for i in range(1000)]
+    frame = records(spark, ["15"] * 1000, ["x"] * 1000)
     first, second = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns))).collect()
-    assert (first["v999"], first["_rescued"]) == (Decimal("1.50"), None)
+    assert (first["v999"], first["_rescued"]) == (15, None)
     assert len(json.loads(second["_rescued"])) == 500
 
 

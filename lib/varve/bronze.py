@@ -95,14 +95,53 @@ def drift(columns: Sequence[str], contract: Contract) -> Drift:
     )
 
 
-def split(records: DataFrame, contract: Contract, origin: Provenance) -> tuple[DataFrame, DataFrame]:
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The expressions that type one set of received columns: made once, used for every extract that has them."""
+
+    text: Mapping[str, Column]  # name as received -> its column
+    received: tuple[Column, ...]
+    values: tuple[Column, ...]
+    columns: tuple[Column, ...]
+    reason: Column
+
+
+def typing_of(columns: Sequence[str], contract: Contract, null_values: Sequence[str] = ()) -> Typing:
+    """How to type c0 … cN, received under the names `columns`, by the contract."""
+    text = {name: F.col(f"c{index}") for index, name in enumerate(columns)}
+    extra = _added_columns(columns, contract)
+    twins = _twins(columns, contract)
+    known = {c.received_as for c in contract.columns}
+    present = [c for c in contract.columns if c.received_as in text]
+    rescued = [_unfit(c, text[c.received_as], F.col(_typed(c))) for c in present]
+    rescued += [
+        F.when(text[name].isNotNull(), _entry(name, text[name], "wrong case" if name in twins else "unknown field"))
+        for name in columns
+        if name not in known and name not in extra
+    ]
+    return Typing(
+        text=text,
+        received=tuple(_null_as_null(text[name], null_values).alias(c) for name, c in _names(text)),
+        values=tuple(_value(text[c.received_as], c).alias(_typed(c)) for c in present),
+        columns=(
+            *((F.col(_typed(c)) if c in present else F.lit(None).cast(c.type)).alias(c.name) for c in contract.columns),
+            *(text[name].alias(column) for name, column in extra.items()),
+            _listed([entry for entry in rescued if entry is not None]).alias("_rescued"),
+        ),
+        reason=_unidentified(contract, text).alias("_reason"),
+    )
+
+
+def split(
+    records: DataFrame, contract: Contract, origin: Provenance, typing: Typing | None = None
+) -> tuple[DataFrame, DataFrame]:
     """(rows, rejects) of the records of one extract; together as many as the records.
 
-    records: (_position bigint, _record string, c0 … cN string).
+    records: (_position bigint, _record string, c0 … cN string); typing: as `typing_of` gives it, if it is made already.
     rows: the contract's columns [, columns added] and PROVENANCE, see `typed`.
     rejects: (scope_country, scope_entity, _position, rule, reason, _record).
     """
-    frame = typed(records, contract, origin)
+    frame = typed(records, contract, origin, typing)
     rows = frame.where(F.col("_reason").isNull()).drop("_reason", "_record")
     rejects = frame.where(F.col("_reason").isNotNull()).select(
         *SCOPE_COLUMNS, "_position", F.lit("key").alias("rule"), F.col("_reason").alias("reason"), "_record"
@@ -110,38 +149,23 @@ def split(records: DataFrame, contract: Contract, origin: Provenance) -> tuple[D
     return rows, rejects
 
 
-def typed(records: DataFrame, contract: Contract, origin: Provenance) -> DataFrame:
+def typed(records: DataFrame, contract: Contract, origin: Provenance, typing: Typing | None = None) -> DataFrame:
     """All records with their types: the contract's columns [, columns added where it evolves], PROVENANCE, and
     `_reason` (why the record is rejected, else null) and `_record`."""
-    text = {name: F.col(f"c{index}") for index, name in enumerate(origin.columns)}
-    extra = _added_columns(origin.columns, contract)
-    twins = _twins(origin.columns, contract)
-    known = {c.received_as for c in contract.columns}
-    present = [c for c in contract.columns if c.received_as in text]
+    typing = typing or typing_of(origin.columns, contract, origin.null_values)
     # Two steps, so that a value is computed once: the second sees the first only by name.
-    received = records.select(
-        "_position", "_record", *(_null_as_null(text[name], origin.null_values).alias(c) for name, c in _names(text))
-    )
-    values = received.select("*", *(_value(text[c.received_as], c).alias(_typed(c)) for c in present))
-    rescued = [_unfit(c, text[c.received_as], F.col(_typed(c))) for c in present]
-    rescued += [
-        F.when(text[name].isNotNull(), _entry(name, text[name], "wrong case" if name in twins else "unknown field"))
-        for name in origin.columns
-        if name not in known and name not in extra
-    ]
-    return values.select(
-        *((F.col(_typed(c)) if c in present else F.lit(None).cast(c.type)).alias(c.name) for c in contract.columns),
-        *(text[name].alias(column) for name, column in extra.items()),
-        _listed([entry for entry in rescued if entry is not None]).alias("_rescued"),
-        _scope(origin.country, text).alias(SCOPE_COLUMNS[0]),
-        _scope(origin.entity, text).alias(SCOPE_COLUMNS[1]),
+    received = records.select("_position", "_record", *typing.received)
+    return received.select("*", *typing.values).select(
+        *typing.columns,
+        _scope(origin.country, typing.text).alias(SCOPE_COLUMNS[0]),
+        _scope(origin.entity, typing.text).alias(SCOPE_COLUMNS[1]),
         F.lit(origin.manifest).alias("_manifest"),
         F.lit(origin.file).alias("_file"),
         F.col("_position"),
         F.lit(origin.landed_at).alias("_landed_at"),
         F.lit(origin.as_of).alias("_as_of"),
         F.lit(contract.version).alias("_contract_version"),
-        _unidentified(contract, text).alias("_reason"),
+        typing.reason,
         F.col("_record"),
     )
 

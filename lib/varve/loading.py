@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve import bronze, ops, raw
-from varve.bronze import Drift, Provenance, ScopeColumn
+from varve.bronze import Drift, Provenance, ScopeColumn, Typing
 from varve.config import Dataset, FilesDataset, FromColumn, FromPath, Source
 from varve.contract import Contract
 from varve.errors import DefectError, ParkedError, VarveError
@@ -48,6 +48,7 @@ class Load:
     entity: str | ScopeColumn
     null_values: tuple[str, ...]
     run_id: str
+    typings: dict[tuple[str, ...], Typing] = field(default_factory=dict)  # by the columns received
 
     @classmethod
     def of(cls, store: Store, contract: Contract, source: Source, name: str, dataset: Dataset, *, run_id: str) -> Load:
@@ -79,13 +80,17 @@ class Load:
 
     def _append(self, record: Record, manifest: Manifest) -> None:
         records = raw.read(self.store.spark, manifest)
-        rows, rejects = bronze.split(records, self.contract, self._provenance(manifest))
+        if manifest.columns not in self.typings:
+            self.typings[manifest.columns] = bronze.typing_of(manifest.columns, self.contract, self.null_values)
+        typing = self.typings[manifest.columns]
+        rows, rejects = bronze.split(records, self.contract, self._provenance(manifest), typing)
         unidentified = rejects.count() if self.contract.keys and manifest.rows else 0
         if unidentified:
             self._reject(manifest, rejects, "bronze")
         if manifest.rejected:
             unframed = raw.read_rejects(self.store.spark, manifest).select(
-                F.lit(manifest.scope_country).alias("scope_country"), F.lit(manifest.scope_entity).alias("scope_entity"),
+                F.lit(manifest.scope_country).alias("scope_country"),
+                F.lit(manifest.scope_entity).alias("scope_entity"),
                 "_position", F.lit("framing").alias("rule"), F.col("_reason").alias("reason"), "_record",
             )  # fmt: skip
             self._reject(manifest, unframed, "landing")

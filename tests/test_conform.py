@@ -117,7 +117,7 @@ def test_without_business_time_the_manifest_tells_it(spark: SparkSession) -> Non
 
 
 def test_a_column_that_bronze_lacks_is_named(spark: SparkSession, key: PseudonymKey) -> None:
-    with pytest.raises(ContractError, match=r"contract claim, feed core_claim: .*saldo.*Map the column"):
+    with pytest.raises(ContractError, match=r"contract claim, feed core_claim: .*cannot be resolved.*Map the column"):
         observations(bronze(spark, ("7",), schema="nr string"), CLAIM, FEED, source="core", lists=LISTS, key=key)
 
 

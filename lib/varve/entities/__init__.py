@@ -48,7 +48,10 @@ def observations(
     Returns the contract's columns (as `privacy.silver_schema`), CARRIED, and `_failed`, `_warned` of `quality.checked`:
     one row per observation, the bad ones among them, so that a bad row of a snapshot is not taken for an absent one.
     """
-    translated = mapped(conformed(bronze, contract, feed, rules), contract, lists, source=source, at=VALID_FROM)
+    timeless = quality.failure("valid_from", F.lit("the row does not say since when it holds"))
+    rows = conformed(bronze, contract, feed, rules)
+    rows = rows.withColumn(quality.FAILED, quality.failed_when(F.col(VALID_FROM).isNull(), timeless))
+    translated = mapped(rows, contract, lists, source=source, at=VALID_FROM)
     return pseudonymised(quality.checked(translated, contract), contract, key).select(
         *(_as(name, kind) for name, kind in _silver_types(contract)), *CARRIED, quality.FAILED, quality.WARNED
     )
@@ -76,7 +79,7 @@ def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryR
         rows = _by_feed(rows, contract, feed) if function is None else function(rows)
         rows = rows.withColumns({to: F.col(f"`{name}`") for to, name in after.items() if name in ours})
         typed = [_typed(column.name, "string" if column.codes else column.type) for column in contract.columns]
-        return rows.withColumn(VALID_FROM, F.col(VALID_FROM).cast("timestamp")).select(*typed, *CARRIED)
+        return rows.withColumn(VALID_FROM, F.col(VALID_FROM).try_cast("timestamp")).select(*typed, *CARRIED)
     except AnalysisException as error:
         raise ContractError(
             str(error).strip().splitlines()[0], where=where, found=", ".join(bronze.columns),

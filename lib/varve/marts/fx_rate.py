@@ -61,7 +61,7 @@ def fx_rate(fx: DataFrame, fixed: Sequence[FixedRate]) -> DataFrame:
     """
     quoted = fx.where("is_current").select("currency", "rate_date", F.col("rate").cast(_RATE).alias("rate"))
     last = quoted.agg(F.max("rate_date").alias("last_day"))
-    floating = _floating(quoted.where(~_is_fixed(fixed)).crossJoin(F.broadcast(last)))
+    floating = _floating(quoted.crossJoin(F.broadcast(last))).where(~_is_fixed(fixed))
     rows = floating.unionByName(_constant(last, [FixedRate("EUR", Decimal(1), FIRST_DAY), *fixed]))
     scope = [F.lit(ALL).alias(column) for column in SCOPE_COLUMNS]
     return rows.select(*scope, "currency", "date", "rate", "rate_date", "is_filled", "is_fixed")
@@ -78,8 +78,8 @@ def _floating(quoted: DataFrame) -> DataFrame:
 
 
 def _is_fixed(fixed: Sequence[FixedRate]) -> Column:
-    """Whether the quotation is of a day on which the currency had a fixed rate."""
-    joined = [(F.col("currency") == rate.currency) & (F.col("rate_date") >= rate.since) for rate in fixed]
+    """Whether the currency has a fixed rate on this day."""
+    joined = [(F.col("currency") == rate.currency) & (F.col("date") >= rate.since) for rate in fixed]
     return reduce(Column.__or__, joined, F.lit(False))
 
 

@@ -1,0 +1,187 @@
+"""Silver from a shared database: one manifest, three entities, and what a bad picture of one does to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, QueryBuilder
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from rich.console import Console
+
+from varve import ops
+from varve.config import Config, FilesSource, Settings
+from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule
+from varve.errors import ParkedError
+from varve.lake import Lake
+from varve.privacy import PseudonymKey
+from varve.raw.manifest import Manifest, Origin, encode
+from varve.scope import Scope
+from varve.silver import Decision, EntityLoad, load_entity, plan_of
+
+NORTH, SOUTH, WEST = SCOPES = (Scope("ES", "north"), Scope("ES", "south"), Scope("ES", "west"))
+CUSTOMER = Contract(
+    id="customer",
+    version="1.0.0",
+    table="customer",
+    layer="silver",
+    columns=(
+        Column("customer_id", "string", key_position=1),
+        Column("name", "string", required=True, personal=Personal("direct", "customer")),
+        Column("points", "int"),
+    ),
+    rules=(Rule("few_points", "points < 100", severity="warning"),),
+    history=HistoryRules(),
+    guard=Guard(min_rows=1, max_deleted_share=0.5),
+    feeds=(Feed("core_customer"),),
+)
+RECEIVED = Contract("core_customer", "1.0.0", "core_customer", "bronze", CUSTOMER.columns)
+BRONZE = "customer_id string, name string, points int"
+
+Row = tuple[Scope, str, str | None, int]
+
+
+class Shop:
+    """A lake with a bronze table that the test fills manifest by manifest."""
+
+    def __init__(self, root: Path, spark: SparkSession) -> None:
+        source = FilesSource.model_validate({
+            "source": "core", "kind": "files", "root": "in", "scope": {"country": "ES", "entity": "_unknown"},
+            "datasets": {"customer": {"contract": "core_customer", "path": "*.csv", "format": "csv"}},
+        })  # fmt: skip
+        settings = Settings(lake=str(root / "lake"))
+        nothing: MappingProxyType[str, Any] = MappingProxyType({})
+        config = Config(
+            root, "local", settings, {"core": source}, {"customer": CUSTOMER, "core_customer": RECEIVED}, nothing
+        )
+        self.lake = Lake(config, job="silver", run_id="test")
+        self.spark = self.lake.spark
+        assert self.spark is spark
+
+    def bronze(self, day: int, *rows: Row) -> str:
+        """Land and load one picture of the three scopes."""
+        at = datetime(2024, 1, day, tzinfo=UTC)
+        counts = {str(scope): sum(row[0] == scope for row in rows) for scope in SCOPES}
+        manifest = Manifest(
+            id=f"m{day}", source="core", dataset="customer", contract="core_customer", scope_country="ES",
+            scope_entity="_mixed", mode="snapshot", as_of=at, complete=True, rows=len(rows), scopes=counts,
+            origin=Origin(path="in"), started_at=at, landed_at=at + timedelta(hours=1),
+        )  # fmt: skip
+        folder = self.lake.root / "raw/core/customer/country=ES/entity=_mixed/day=2024-01-01" / f"extract={manifest.id}"
+        folder.mkdir(parents=True)
+        (folder / "_manifest.json").write_bytes(encode(manifest))
+        frame = self.spark.createDataFrame(
+            [(scope.country, scope.entity, *values) for scope, *values in rows],
+            f"scope_country string, scope_entity string, {BRONZE}",
+        ).withColumns({
+            "_rescued": F.lit(None).cast("string"), "_manifest": F.lit(manifest.id), "_file": F.lit("f"),
+            "_position": F.lit(1).cast("bigint"), "_landed_at": F.lit(manifest.landed_at), "_as_of": F.lit(at),
+        })  # fmt: skip
+        self.lake.store.append(frame, "bronze", "core_customer", txn=manifest.id)
+        return manifest.id
+
+    def silver(self, decision: Decision | None = None, *scopes: Scope) -> None:
+        with self.lake.ledger.within("silver"):
+            load_entity(self.load(), wanted=frozenset(scopes), decision=decision)
+
+    def load(self) -> EntityLoad:
+        key = PseudonymKey("k1", self.spark.sparkContext.broadcast(b"the key of this test"))
+        return EntityLoad(self.lake, CUSTOMER, lists={}, key=lambda: key)
+
+    def open_rows(self) -> dict[str, list[str]]:
+        """Keys that are live, per entity."""
+        rows = self.query("silver/customer", "select scope_entity, customer_id from t where is_current order by 1, 2")
+        found: dict[str, list[str]] = {scope.entity: [] for scope in SCOPES}
+        for row in rows:
+            found[row["scope_entity"]].append(row["customer_id"])
+        return found
+
+    def query(self, table: str, sql: str) -> list[dict[str, Any]]:
+        place = DeltaTable(str(self.lake.root / table))
+        return pa.table(QueryBuilder().register("t", place).execute(sql).read_all()).to_pylist()  # type: ignore[no-any-return]
+
+    def statuses(self, since: int) -> dict[str, str]:
+        """How the scopes ended in the ledger's rows from number `since` on."""
+        return {
+            str(row.scope): row.status for row in self.lake.ledger.rows[since:] if row.scope and row.step == "silver"
+        }
+
+
+@pytest.fixture
+def shop(tmp_path: Path, spark: SparkSession) -> Shop:
+    return Shop(tmp_path, spark)
+
+
+def everywhere(*keys: str) -> Sequence[Row]:
+    return [(scope, key, f"name of {key}", 1) for scope in SCOPES for key in keys]
+
+
+def test_one_bad_scope_does_not_stop_the_others(shop: Shop) -> None:
+    shop.bronze(1, *everywhere("a", "b"))
+    shop.silver()
+    log = shop.lake.store.loaded("silver", "customer_changes")
+    assert "m1" in log, "one commit for all scopes"
+    assert shop.open_rows() == {"north": ["a", "b"], "south": ["a", "b"], "west": ["a", "b"]}
+
+    # North: b comes without its name. South and west: nobody is left.
+    shop.bronze(2, (NORTH, "a", "name of a", 500), (NORTH, "b", None, 1))
+    shop.bronze(3, (NORTH, "a", "name of a", 1), *[(scope, key, "n", 1) for scope in (SOUTH, WEST) for key in "ac"])
+    since = len(shop.lake.ledger.rows)
+    with pytest.raises(
+        ParkedError, match="parked: it has 0 rows, fewer than 1 and it would delete 2 of 2 rows"
+    ) as parked:
+        shop.silver()
+    assert parked.value.exit_code == 3
+    assert shop.statuses(since) == {"ES/north": "done", "ES/south": "parked", "ES/west": "parked"}
+    assert shop.open_rows() == {"north": ["a"], "south": ["a", "b"], "west": ["a", "b"]}, "b of north went with m3 only"
+    log = shop.lake.store.loaded("silver", "customer_changes")
+    assert ["m2" in log, "m2@ES/north" in log, "m3@ES/north" in log, "m3@ES/south" in log] == [False, True, True, False]
+
+    tombstone = shop.query("silver/customer", "select customer_id, valid_from from t where is_deleted")
+    assert [(row["customer_id"], row["valid_from"].day) for row in tombstone] == [("b", 3)], (
+        "a bad row is not an absent one"
+    )
+    (reject,) = shop.query("ops/rejects", "select * from t")
+    assert (reject["rule"], reject["manifest"], reject["scope_entity"]) == ("required:name", "m2", "north")
+    assert "warnings: few_points 1" in [row.reason for row in shop.lake.ledger.rows[since:]]
+
+    shop.silver(Decision("accept", "the south was sold"), SOUTH, NORTH)
+    assert shop.open_rows()["south"] == ["a", "c"], "m2 emptied the south, m3 brought two back"
+    shop.silver(Decision("discard", "a broken export"), WEST)
+    assert shop.open_rows() == {"north": ["a"], "south": ["a", "c"], "west": ["a", "c"]}
+    deleted = shop.query(
+        "silver/customer", "select scope_entity, customer_id, valid_from from t where is_deleted order by 1, 2"
+    )
+    assert [(r["scope_entity"], r["customer_id"], r["valid_from"].day) for r in deleted] == [
+        ("north", "b", 3), ("south", "a", 2), ("south", "b", 2), ("west", "b", 3),
+    ]  # fmt: skip
+    said = ops.rows(shop.lake.root, ops.DECISIONS, columns=("scope", "manifest", "verdict", "reason"))
+    assert sorted(tuple(row.values()) for row in said) == [
+        ("ES/south", "m2", "accept", "the south was sold"), ("ES/west", "m2", "discard", "a broken export"),
+    ]  # fmt: skip
+
+    before = {table: shop.lake.store.version(*table) for table in shop.lake.store.tables()}
+    since = len(shop.lake.ledger.rows)
+    shop.silver()
+    assert [row.status for row in shop.lake.ledger.rows[since:]] == ["skipped"]
+    assert {table: shop.lake.store.version(*table) for table in before} == before
+
+    names = shop.query("silver/customer_changes", "select name from t where record = 'change'")
+    assert {row["name"][:3] for row in names} == {"k1:"}
+
+
+def test_a_plan_writes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.bronze(1, *everywhere("a", "b"))
+    Console(width=140).print(plan_of(shop.load(), frozenset({NORTH})))
+    shown = capsys.readouterr().out
+    assert "silver.customer: snapshot of 2024-01-01 00:00" in shown
+    assert "ES/north" in shown
+    assert "ES/south" not in shown
+    assert "lets it in" in shown
+    assert not shop.lake.store.exists("silver", "customer_changes")

@@ -217,7 +217,8 @@ def _suspect_buckets(
             continue
         old = {int(b): tuple(sums) if sums else None for b, sums in base.detail["checksums"].items()}
         now = checksums[scope]
-        suspects[scope] = {b for b in everything if now.get(b) != old.get(b)}
+        unsure = {b for b, sums in old.items() if sums is None}  # no row in such a bucket now is no proof that it is the same
+        suspects[scope] = unsure | {b for b in everything if now.get(b) != old.get(b)}
     if any(len(found) < BUCKETS for found in suspects.values()):
         for scope, touched in _touched_since(table, bases, snapshot).items():
             suspects[scope] |= touched

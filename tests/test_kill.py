@@ -1,0 +1,125 @@
+"""`daily`, killed at any moment and run again, ends in the same tables; a program that commits too early is caught."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from company_lake import Project, Ran
+
+MOMENTS = [
+    pytest.param((i + 0.5) / 10, id=f"at {(i + 0.5) / 10:.0%}", marks=[] if i in (2, 5, 8) else pytest.mark.slow)
+    for i in range(10)
+]
+DAYS = 2  # enough for every table, mode and format
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]:
+    project = Project.at(tmp_path_factory.mktemp("undisturbed"), days=DAYS)
+    ran = project.daily()
+    assert ran.code == 0, ran.output
+    assert project.differences() == []
+    return project, ran
+
+
+def contents(project: Project) -> dict[str, list[str]]:
+    """All of bronze, silver and the rejects, but for what tells when and by which run."""
+    found = {}
+    for folder in sorted(project.lake.glob("*/*/_delta_log")):
+        layer, table = folder.parts[-3:-1]
+        if layer == "ops" and table != "rejects":
+            continue
+        times = ("_landed_at", "recorded_at", "rejected_at", "run_id", *PSEUDONYMS)
+        rows = project.rows(layer, table)
+        found[f"{layer}.{table}"] = sorted(str({k: v for k, v in r.items() if k not in times}) for r in rows)
+    return found
+
+
+# A lake makes its own key, so pseudonyms and what is hashed from them differ between two lakes.
+PSEUDONYMS = ("name", "email", "iban", "national_id", "row_hash")
+
+
+@pytest.mark.parametrize("share", MOMENTS)
+def test_killed_and_run_again(share: float, tmp_path: Path, undisturbed: tuple[Project, Ran]) -> None:
+    reference, ran = undisturbed
+    project = Project.at(tmp_path, days=DAYS)
+    process = project.start("daily")
+    try:
+        process.wait(timeout=ran.seconds * share)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = project.daily()
+    assert again.code == 0, again.output
+    assert project.differences() == []
+    assert contents(project) == contents(reference)
+
+
+MANIFEST_BEFORE_FILES = """
+import os, signal
+from varve.raw import disk, landing
+from varve.raw import manifest as manifest_file
+def publish(self, manifest):
+    global left
+    files = [(self.folder / f.name, (self.folder / f.name).read_bytes()) for f in self._files]
+    for path, _ in files:
+        path.unlink()
+    now = landing.datetime.now(landing.UTC)
+    landed = landing.msgspec.structs.replace(manifest, files=tuple(self._files), landed_at=now)
+    content = manifest_file.encode(landed)
+    disk.write_new(self.folder / manifest_file.NAME, lambda temporary: temporary.write_bytes(content))
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    for path, data in files:
+        path.write_bytes(data)
+    self._published = True
+    return landing.msgspec.structs.replace(landed, folder=str(self.folder))
+left = {left}
+landing.Landing.publish = publish
+"""
+
+LEDGER_BEFORE_DELTA = """
+import os, signal
+from pathlib import Path
+from varve.store import Commit, Store
+def note(store, layer, table):
+    return Path(store.root) / "ops" / f"done-{{layer}}-{{table}}"
+def done(store, layer, table):
+    file = note(store, layer, table)
+    return frozenset(file.read_text().split()) if file.exists() else frozenset()
+def append(self, rows, layer, table, *, txn, **options):
+    global left
+    if txn in done(self, layer, table):
+        return Commit()
+    note(self, layer, table).parent.mkdir(parents=True, exist_ok=True)
+    with note(self, layer, table).open("a") as ledger:
+        ledger.write(txn + "\\n")
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return honest(self, rows, layer, table, txn=txn, **options)
+left = {left}
+honest, Store.append = Store.append, append
+Store.loaded = done
+"""
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(MANIFEST_BEFORE_FILES, id="manifest before files"),
+        pytest.param(LEDGER_BEFORE_DELTA, id="ledger before Delta"),
+    ],
+)
+def test_who_commits_too_early_is_caught(mutant: str, tmp_path: Path, undisturbed: tuple[Project, Ran]) -> None:
+    """The comparison of the test above must fail for a program that is wrong."""
+    project = Project.at(tmp_path, days=DAYS)
+    assert project.daily(mutant=mutant.format(left=3)).code == -signal.SIGKILL
+    again = project.daily(mutant=mutant.format(left=0))
+    assert again.code != 0 or project.differences() != []

@@ -12,11 +12,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .oracle import Key, Law, Observation, Scope, Snapshot, Statement, Values, Version
-from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW
+from .oracle import Identity, Key, Law, Observation, Scope, Snapshot, Statement, Values, Version
+from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW, Batch, Picture, Step, World, scope_of
 
 KEY: Key = ("k", "1")
 STATE = r"(?P<state>[A-Za-z0-9]*)(?:\+(?P<amount>\d+))?(?:&(?P<extra>\w+))?(?:/(?P<note>\w+))?"
@@ -41,6 +42,10 @@ class Case:
             [o if o.recorded_at else replace(o, recorded_at=number + 1) for o in load]
             for number, load in enumerate(loads)
         ]
+
+    @property
+    def has_snapshots(self) -> bool:
+        return "S@" in self.said
 
     def observations(self, scope: Scope) -> list[Observation]:
         return [o for load in self.loads(scope) for o in load]
@@ -155,6 +160,8 @@ RULES: tuple[Case, ...] = (
     # deletes
     Case("a delete leaves a tombstone with the last attributes", "A+1/n1@5 -@7", "A+1/n1[5,7) -A+1/n1[7,)"),
     Case("what a delete carries is not its state", "A@5 -B@7", "A[5,7) -A[7,)"),
+    Case("deletes that carry different things are one", "A@5 | -B@7 -C@7", "A[5,7) -A[7,)"),
+    Case("on time after a folded tombstone", "A@5 -@7 | B@9", "A[5,7) -A[7,9) B[9,)"),
     Case("repeated deletes are one run", "A@5 -@7 | -@9", "A[5,7) -A[7,)"),
     Case("delete and return with the same values: a tombstone between", "A@5 -@7 A@9", "A[5,7) -A[7,9) A[9,)"),
     Case("a delete of a key never seen waits in the log", "-@5", ""),
@@ -259,3 +266,47 @@ PITFALLS: tuple[Case, ...] = (
 )  # fmt: skip
 
 CASES = RULES + PITFALLS
+
+
+def world_of(cases: Sequence[Case], law: Law) -> tuple[World, dict[Identity, str]]:
+    """The cases side by side in one table, load by load, and the case of each identity.
+
+    A case with snapshots has a scope of its own; the others share three scopes, each with keys of its own.
+    """
+    heard: dict[str, Batch | Picture] = {}
+    owner: dict[Identity, str] = {}
+    loads = max(len(case.loads(("", ""))) for case in cases)
+    for number in range(loads):
+        statements: list[Statement] = []
+        pictures: dict[tuple[Any, Any], list[Snapshot]] = {}
+        for position, case in enumerate(cases):
+            scope = scope_of(position if case.has_snapshots else 900 + position % 3)
+            prefix = "" if case.has_snapshots else str(position)
+            for said in case.loads(scope)[number : number + 1]:
+                for observation in said:
+                    if isinstance(observation, Statement):
+                        first, *others = observation.key
+                        statements.append(replace(observation, key=(f"{prefix}{first}", *others)))
+                    else:
+                        pictures.setdefault((observation.as_of, observation.sequence), []).append(observation)
+            for key in {s.key for s in statements if s.scope == scope and s.key[0].startswith(prefix)}:
+                owner.setdefault((scope, key), case.id)
+            owner.update({(scope, key): case.id for key in case.versions() if case.has_snapshots})
+        if statements:
+            heard[f"changes-{number}"] = Batch(f"changes-{number}", tuple(statements))
+        for (as_of, sequence), parts in pictures.items():
+            name = f"snapshot-{number}-{as_of}"
+            heard[name] = Picture(name, _together(parts, as_of, sequence, recorded_at=number + 1))
+    steps = [Step("arrive", name) for name in heard]
+    return World(law, tuple(scope_of(n) for n in range(len(cases))), heard, tuple(steps)), owner
+
+
+def _together(parts: list[Snapshot], as_of: Any, sequence: Any, *, recorded_at: int) -> Snapshot:
+    return Snapshot(
+        scopes=frozenset(scope for part in parts for scope in part.scopes),
+        as_of=as_of,
+        rows=tuple(row for part in parts for row in part.rows),
+        excluded=frozenset(identity for part in parts for identity in part.excluded),
+        recorded_at=recorded_at,
+        sequence=sequence,
+    )

@@ -105,14 +105,13 @@ def _arrivals(world: World, name: str, heard: list[str], folded: list[str]) -> I
 
 def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator[str]:
     """folded: what the last fold knew of the key; heard: what had arrived before this statement."""
-    said = replace(said, values=(None,) * len(law.columns)) if said.op == "delete" else said
     counted, here = oracle.counting(folded, law), oracle.place(said, law)
     versions = oracle.life_versions(folded, law)
     if said.op != "retract":
         yield from _late(said, counted, versions, law)
         for other in folded:
             if oracle.place(other, law) == here and oracle.standing(other, folded, law):
-                same = (other.op, other.values) == (said.op, said.values)
+                same = oracle.content(other) == oracle.content(said)
                 yield "duplicate of a folded row" if same else "tie with a folded row"
                 if same and said.recorded_at < other.recorded_at:
                     yield "duplicate recorded earlier"
@@ -122,7 +121,7 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
                     yield "extracted at two times"
         for other in heard:
             if other not in folded and oracle.place(other, law) == here and other.op != "retract":
-                same = (other.op, other.values) == (said.op, said.values)
+                same = oracle.content(other) == oracle.content(said)
                 if not same:
                     yield "tie in what is not folded"
                 elif said.recorded_at == other.recorded_at:

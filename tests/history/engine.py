@@ -27,6 +27,7 @@ from .frames import (
     told,
     versions_of,
 )
+from .oracle import Identity, Version
 from .worlds import Batch, Picture, Step, World
 
 ENTITY = "subject"
@@ -54,24 +55,35 @@ class Engine:
         elif step.kind == "column":
             self.without = ()
         elif step.kind == "fold":
-            self.fold()
-            self.check(self.table.versions(), f"the versions after a fold, having heard {self.heard}")
+            self.check(self.folded(), f"the versions after a fold, having heard {self.heard}")
         else:
-            with self.path():
-                frame = self.table.read()
-            self.check(frame, f"read, having heard {self.heard}")
+            self.check(self.read(), f"read, having heard {self.heard}")
+
+    def read(self) -> DataFrame:
+        with self.path():
+            return self.table.read()
 
     def fold(self) -> Fold:
         with self.path():
             return self.table.fold()
 
+    def folded(self) -> DataFrame:
+        self.fold()
+        return self.table.versions()
+
     @contextmanager
     def path(self) -> Iterator[None]:
-        """By turns the path of great tables (open rows go on, one MERGE) and of small ones (touched scopes anew)."""
+        """By turns the path of great tables and of small ones, which computes touched keys anew."""
         self.turns += 1
         if self.turns % 2 == 0:
             yield
-            return
+        else:
+            with self.great():
+                yield
+
+    @contextmanager
+    def great(self) -> Iterator[None]:
+        """The path of great tables: open rows go on, and one MERGE exchanges what changes."""
         with (
             patch.object(history_table, "REWRITE_BELOW_ROWS", 0),
             patch.object(history_table, "REWRITE_ABOVE_SHARE", 2),
@@ -105,29 +117,33 @@ class Engine:
 
     # --- comparing ---------------------------------------------------------------------------------------------------
 
-    def expected(self) -> dict[oracle.Identity, list[oracle.Version]]:
+    def expected(self) -> dict[Identity, list[Version]]:
         return oracle.versions(self.world.observations(self.heard), self.world.law)
 
     def check(self, frame: DataFrame, what: str) -> None:
         """Row for row; `recorded_at` only where there are no snapshots: what is re-asserted when is book-keeping."""
         law = self.world.law
         expected, got = self.expected(), versions_of(frame, law)
-        pictures = [m.snapshot for m in self.world.manifests.values() if isinstance(m, Picture)]
-        pictured = {scope for snapshot in pictures for scope in snapshot.scopes}
-        wrong = difference(expected, got, recorded=False) or difference(
-            {i: v for i, v in expected.items() if i[0] not in pictured},
-            {i: v for i, v in got.items() if i[0] not in pictured},
-        )
+        wrong = self.wrong(expected, got)
         if wrong:
             identity = min(wrong, key=lambda i: len(oracle.lives(self.said_in(i[0]), law).get(i, [])))
             raise AssertionError(self.report(what, identity, expected.get(identity, []), got.get(identity, []), wrong))
+
+    def wrong(self, expected: dict[Identity, list[Version]], got: dict[Identity, list[Version]]) -> list[Identity]:
+        """The identities in which they differ."""
+        pictures = [m.snapshot for m in self.world.manifests.values() if isinstance(m, Picture)]
+        pictured = {scope for snapshot in pictures for scope in snapshot.scopes}
+        return difference(expected, got, recorded=False) or difference(
+            {i: v for i, v in expected.items() if i[0] not in pictured},
+            {i: v for i, v in got.items() if i[0] not in pictured},
+        )
 
     def said_in(self, scope: oracle.Scope) -> list[oracle.Observation]:
         return self.world.only(frozenset([scope])).observations(self.heard)
 
     def report(
-        self, what: str, identity: oracle.Identity, expected: list[oracle.Version], got: list[oracle.Version],
-        wrong: list[oracle.Identity],
+        self, what: str, identity: Identity, expected: list[Version], got: list[Version],
+        wrong: list[Identity],
     ) -> str:  # fmt: skip
         lines = [f"{what}: {len(wrong)} keys are wrong; the shortest life is that of {identity}:"]
         for name in dict.fromkeys(self.heard):

@@ -100,11 +100,9 @@ def lives(observations: Iterable[Observation], law: Law) -> dict[Identity, list[
         else:
             seen.update((scope, key) for scope, key, _ in observation.rows)
     result: dict[Identity, list[Statement]] = {identity: [] for identity in seen}
-    nothing = (None,) * len(law.columns)
     for observation in said:
         if isinstance(observation, Statement):
-            bare = replace(observation, values=nothing) if observation.op == "delete" else observation
-            result[observation.identity].append(bare)  # what a delete says of attributes is no content
+            result[observation.identity].append(observation)
         else:
             for statement in _expanded(observation, seen, law):
                 result[statement.identity].append(statement)
@@ -140,9 +138,15 @@ def place(statement: Statement, law: Law) -> tuple[Any, ...]:
     return low(statement.valid_from), low(statement.sequence), *ties
 
 
+def content(statement: Statement) -> tuple[Any, ...]:
+    """What two statements share when they say the same; what a delete carries of attributes is no content."""
+    return ("delete",) if statement.op == "delete" else (statement.op, *statement.values)
+
+
 def retracted(statement: Statement, life: Life, law: Law) -> bool:
     return any(
-        all(value is None for value in other.values) or other.values == statement.values
+        all(value is None for value in other.values)
+        or (statement.op == "upsert" and other.values == statement.values)
         for other in life
         if other.op == "retract" and place(other, law) == place(statement, law)
     )
@@ -174,7 +178,7 @@ def counting(life: Life, law: Law) -> list[Statement]:
 
 
 def _disagree(said: Life) -> bool:
-    return len({(s.op, s.values) for s in said}) > 1
+    return len({content(s) for s in said}) > 1
 
 
 # --- what is true when -----------------------------------------------------------------------------------------------

@@ -1,0 +1,153 @@
+"""Mutants: the engine with one thought changed. Each must be caught by the tables of `cases`, or these are too weak.
+
+A mutant is a substitution in the source of a module; one whose text is no longer there fails, so the list stays true.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from varve import history, history_table
+
+from . import oracle
+from .cases import CASES, world_of
+from .engine import Engine
+from .frames import changes_frame, policy_of, versions_of
+from .oracle import Identity, Law, Version
+from .test_timeline import statements_of
+from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    old: str
+    new: str
+    law: Law = TIME_LAW
+
+
+TIMELINE = [
+    Mutant("the latest recording counts", 'F.min("recorded_at")', 'F.max("recorded_at")'),
+    Mutant("ties are not seen", 'F.col("_contents") > 1', 'F.col("_contents") > 99'),
+    Mutant("a bare retract removes nothing", "F.max(is_retract & is_bare).over(place)", "F.lit(False)"),
+    Mutant("a retract removes other contents", "is_retract)).over(content)", "is_retract)).over(place)"),
+    Mutant("what a delete carries is content", "F.when(~is_delete, F.col(c)).alias(c)", "F.col(c).alias(c)"),
+    Mutant("at an equal time the lowest rules", '"valid_from").orderBy(F.desc(', '"valid_from").orderBy(F.asc('),
+    Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", SEQUENCE_LAW),
+    Mutant("an equal time is not hidden", "valid_from < _hidden_from", "valid_from <= _hidden_from", SEQUENCE_LAW),
+    Mutant("the latest extraction counts", 'F.min("valid_from").alias', 'F.max("valid_from").alias', SEQUENCE_LAW),
+    Mutant("tie-break columns are forgotten", "F.struct(*clock, *policy.tie_break)", "F.struct(*clock)", TIE_BREAK_LAW),
+    Mutant("an unchanged state opens a version", ' & (F.col("_prior_hash") != F.col("row_hash"))', ""),
+    Mutant("overwritten columns show their first value", "F.last(c).over(whole)", "F.first(c).over(whole)"),
+    Mutant("a tombstone has no attributes", "F.when(inherits, F.lag(c).over(life))", "F.when(inherits, F.lit(None))"),
+    Mutant("a leading delete opens a tombstone", '.filter("_was_seen")', '.filter("_was_seen or true")'),
+    Mutant("a return with the same values is no version", '| (F.col("_prior_deleted") != F.col("is_deleted"))', ""),
+    Mutant("nulls leave no trace in hashes", "(F.when(F.col(c).isNotNull(), F.lit(c)), F.col(c))", "(F.col(c),)"),
+    Mutant("a tombstone is current", '(is_open & ~F.col("is_deleted")).alias', "is_open.alias"),
+]  # fmt: skip
+FOLDING = [
+    Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
+    Mutant("a folded tombstone is like any row", 'F.lit(True).alias("_is_folded")', 'F.lit(False).alias("_is_folded")'),
+    Mutant("late keys keep their old versions", '(~F.col("is_late") & ~F.col("is_open"))', '~F.col("is_open")'),
+    Mutant("open rows that go on are kept too", '(~F.col("is_late") & ~F.col("is_open"))', '~F.col("is_late")'),
+    Mutant("nothing is late", 'is_late.alias("is_late")', 'F.lit(False).alias("is_late")'),
+    Mutant("the first load after a fold is skipped", "table, after=mark, to=head", "table, after=mark + 1, to=head"),
+]
+SMALL = [
+    Mutant("touched keys keep their old versions", "(versions, touched, p, keep=False)", "(versions, touched, p)"),
+    Mutant("only what is new is looked at", "of_identities(log, touched, p), p, ties", "of_identities(self._pending(behind), touched, p), p, ties"),
+]
+
+
+def mutated(module: ModuleType, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType | None:
+    """The module with the mutant's text in it, None when the text is not the module's."""
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    if mutant.old not in source:
+        return None
+    assert source.count(mutant.old) == 1, f"{mutant.old!r} stands in {module.__name__} more than once"
+    name = f"{module.__name__}_mutant"
+    copy = ModuleType(name)
+    copy.__spec__ = importlib.util.spec_from_loader(name, loader=None)
+    monkeypatch.setitem(sys.modules, name, copy)
+    exec(compile(source.replace(mutant.old, mutant.new), name, "exec"), copy.__dict__)  # noqa: S102
+    return copy
+
+
+# --- mutants of the law ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told(shared_spark: SparkSession) -> Callable[[Law], tuple[DataFrame, dict[Identity, list[Version]]]]:
+    """All cases of a law as one frame, and what the oracle says of them."""
+
+    @cache
+    def of(law: Law) -> tuple[DataFrame, dict[Identity, list[Version]]]:
+        said = statements_of(case for case in CASES if case.law == law)
+        return changes_frame(shared_spark, said, law), oracle.versions(said, law)
+
+    return of
+
+
+@pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in TIMELINE])
+def test_mutant_of_the_timeline_is_caught(
+    told: Callable[[Law], tuple[DataFrame, dict[Identity, list[Version]]]],
+    monkeypatch: pytest.MonkeyPatch,
+    mutant: Mutant,
+) -> None:
+    copy = mutated(history, mutant, monkeypatch)
+    assert copy is not None, f"{mutant.old!r} is no longer in history.py"
+    frame, expected = told(mutant.law)
+    assert versions_of(copy.timeline(frame, policy_of(mutant.law)), mutant.law) != expected
+
+
+# --- mutants of folding ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def half_folded(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """All cases without snapshots: their first load folded, the others waiting to be."""
+    world, _ = world_of([case for case in CASES if case.law == TIME_LAW and not case.has_snapshots], TIME_LAW)
+    engine = Engine(shared_spark, str(tmp_path_factory.mktemp("mutants")), world)
+    first, *others = (step.manifest for step in world.steps)
+    engine.hear(first)
+    with engine.great():
+        engine.table.fold()
+        for name in others:
+            engine.hear(name)
+    return engine
+
+
+def read_of(engine: Engine, tables: ModuleType) -> dict[Identity, list[Version]]:
+    table = engine.table
+    mutant = tables.HistoryTable(table.store, table.entity, table.policy, schema=table._schema)
+    return versions_of(mutant.read(), TIME_LAW)
+
+
+@pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in FOLDING + SMALL])
+def test_mutant_of_folding_is_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
+    """`read` computes what a fold writes."""
+    law, tables = mutated(history, mutant, monkeypatch), mutated(history_table, mutant, monkeypatch)
+    assert (law is None) != (tables is None), f"{mutant.old!r} is in neither or both of history.py, history_table.py"
+    tables = tables or history_table
+    if law is not None:
+        monkeypatch.setattr(tables, "history", law)
+    if mutant in FOLDING:
+        monkeypatch.setattr(tables, "REWRITE_BELOW_ROWS", 0)
+    assert read_of(half_folded, tables) != half_folded.expected()
+
+
+@pytest.mark.parametrize("great", [True, False], ids=["great", "small"])
+def test_the_engine_itself_is_not_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, great: bool) -> None:
+    if great:
+        monkeypatch.setattr(history_table, "REWRITE_BELOW_ROWS", 0)
+    assert read_of(half_folded, history_table) == half_folded.expected()

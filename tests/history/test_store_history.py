@@ -1,0 +1,253 @@
+"""The store's part: every rule load by load with a fold after each, nothing twice, and what each step may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import deltalake
+import pytest
+from pyspark.sql import SparkSession
+
+from . import oracle
+from .cases import CASES, Case, statements_in, world_of
+from .engine import ENTITY, Engine
+from .frames import changes_frame, versions_of
+from .oracle import Law, Scope
+from .worlds import SEQUENCE_LAW, TIME_LAW, Batch, Step, World, scope_of
+
+STORED = [case for case in CASES if case.law in (TIME_LAW, SEQUENCE_LAW)]
+Outcomes = Callable[[Law], dict[str, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def outcomes(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """What went wrong with each case; all cases of a law are loaded side by side, with a read and a fold per load."""
+
+    @cache
+    def of(law: Law) -> dict[str, list[str]]:
+        world, owner = world_of([case for case in STORED if case.law == law], law)
+        engine = Engine(shared_spark, str(tmp_path_factory.mktemp(law.domain)), world)
+        wrong: dict[str, list[str]] = {}
+        names = [step.manifest for step in world.steps]
+        for name, following in zip(names, [*names[1:], "-"], strict=True):
+            engine.hear(name)
+            if load_of(name) == load_of(following):
+                continue
+            for moment, frame in (("read", engine.read), ("fold", engine.folded)):
+                expected, got = engine.expected(), versions_of(frame(), law)
+                for identity in engine.wrong(expected, got):
+                    told = engine.report(
+                        moment, identity, expected.get(identity, []), got.get(identity, []), [identity]
+                    )
+                    wrong.setdefault(owner.get(identity, "?"), []).append(told)
+        wrong["audit"] = [str(row) for row in engine.table.audit().collect()]
+        return wrong
+
+    return of
+
+
+def load_of(manifest: str) -> str:
+    return manifest.split("-")[1]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in STORED])
+def test_case_in_the_store(outcomes: Outcomes, case: Case) -> None:
+    wrong = outcomes(case.law).get(case.id, [])
+    assert not wrong, "\n".join([case.said, *wrong])
+
+
+@pytest.mark.parametrize("law", [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence")])
+def test_the_audit_finds_nothing_after_the_cases(outcomes: Outcomes, law: Law) -> None:
+    assert not outcomes(law)["audit"]
+
+
+# --- nothing twice, and what each step may touch -------------------------------------------------------------------
+
+LOADS = ("A@1 a.b:A@1 x.y:A@1", "A@3 a.b:B@3 x.y:-@3", "C@2 a.b:C@5")
+
+
+@pytest.fixture
+def engine(shared_spark: SparkSession, lake_dir: Path) -> Engine:
+    return Engine(shared_spark, str(lake_dir), told_in_loads(*LOADS))
+
+
+def told_in_loads(*loads: str) -> World:
+    scope = scope_of(0)
+    manifests = {
+        f"changes-{n}": Batch(f"changes-{n}", tuple(statements_in(said, scope))) for n, said in enumerate(loads)
+    }
+    return World(TIME_LAW, (scope,), dict(manifests), tuple(Step("arrive", name) for name in manifests))
+
+
+def table_versions(engine: Engine) -> tuple[int | None, int | None]:
+    return engine.store.version("silver", f"{ENTITY}_changes"), engine.store.version("silver", ENTITY)
+
+
+def jobs_of(spark: SparkSession, what: Callable[[], object]) -> int:
+    """How many Spark jobs it takes."""
+    context, group = spark.sparkContext, f"counted-{id(what)}"
+    context.setJobGroup(group, "counted")
+    try:
+        what()
+        return len(context.statusTracker().getJobIdsForGroup(group))
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", "")
+
+
+def hide(engine: Engine, table: str) -> Callable[[], None]:
+    """Takes the data files of a table away, its log stays: whoever reads them fails. Returns what brings them back."""
+    root = Path(engine.store.path("silver", table))
+    moved = [(path, path.with_suffix(".hidden")) for path in root.rglob("*.parquet") if "_delta_log" not in path.parts]
+    for path, hidden in moved:
+        path.rename(hidden)
+
+    def bring_back() -> None:
+        for path, hidden in moved:
+            hidden.rename(path)
+
+    return bring_back
+
+
+def test_one_life_of_a_table(shared_spark: SparkSession, engine: Engine) -> None:
+    """Append and fold are no-ops the second time; without change no commit and no job; an append reads nothing."""
+    assert engine.table.fold().version is None, "there is nothing to fold yet"
+    engine.hear("changes-0")
+    assert table_versions(engine) == (0, None)
+    engine.check(engine.table.read(), "read before the first fold")
+    engine.fold()
+    first = table_versions(engine)
+    assert engine.store.transaction("silver", ENTITY, "fold") == 0, "the watermark is the version of the log"
+
+    engine.hear("changes-0")
+    assert jobs_of(shared_spark, engine.table.fold) == 0, "a fold without change runs no job"
+    assert table_versions(engine) == first, "neither a second append nor a second fold commits"
+
+    back = [hide(engine, ENTITY), hide(engine, f"{ENTITY}_changes")]
+    appended = jobs_of(shared_spark, lambda: engine.hear("changes-1"))
+    for bring in back:
+        bring()
+    assert appended <= 4, "an append writes its rows and the commit"
+    assert table_versions(engine)[1] == first[1]
+    engine.check(engine.table.read(), "read what is not folded")
+
+    open_only = {f for f in files(engine) if "is_open=false" in f}
+    engine.fold()
+    assert engine.store.transaction("silver", ENTITY, "fold") == table_versions(engine)[0]
+    assert open_only <= files(engine) or engine.turns % 2 == 0
+
+    back = [hide(engine, f"{ENTITY}_changes")]
+    engine.check(engine.table.read(), "read of what is folded needs no log")
+    back[0]()
+    engine.hear("changes-2")
+    engine.check(engine.table.read(), "read with a late change")
+    engine.fold()
+    engine.fold()
+    engine.check(engine.table.versions(), "the versions")
+    engine.check_log()
+
+
+def files(engine: Engine) -> set[str]:
+    return set(deltalake.DeltaTable(engine.store.path("silver", ENTITY)).file_uris())
+
+
+def test_another_scope_is_not_rewritten(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """A fold leaves the files of scopes alone that nothing touched."""
+    both = tuple(statements_in("A@1 a.b:A@1", scope_of(0)) + statements_in("A@1 a.b:A@1", scope_of(1)))
+    one = tuple(statements_in("B@3 a.b:B@0", scope_of(1)))
+    world = World(
+        TIME_LAW,
+        (scope_of(0), scope_of(1)),
+        {"changes-0": Batch("changes-0", both), "changes-1": Batch("changes-1", one)},
+    )
+    engine = Engine(shared_spark, str(lake_dir), world)
+    engine.hear("changes-0")
+    engine.fold()
+    before = {f for f in files(engine) if f"scope_entity={scope_of(0)[1]}" in f}
+    engine.hear("changes-1")
+    engine.fold()
+    assert before
+    assert before <= files(engine)
+    engine.check(engine.table.versions(), "the versions")
+
+
+def test_a_stale_reader_of_the_versions_sees_the_last_fold_whole(shared_spark: SparkSession, engine: Engine) -> None:
+    engine.hear("changes-0")
+    engine.fold()
+    whole = engine.expected()
+    engine.hear("changes-1")
+    assert not engine.wrong(whole, versions_of(engine.table.versions(), TIME_LAW))
+    assert engine.wrong(whole, versions_of(engine.table.read(), TIME_LAW))
+
+
+def test_a_fold_tells_what_it_quarantined(shared_spark: SparkSession, lake_dir: Path) -> None:
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads("A@1", "B@3", "C@3"))
+    for name in ("changes-0", "changes-1"):
+        engine.hear(name)
+        assert not engine.fold().quarantined
+    engine.hear("changes-2")
+    tied = engine.fold().quarantined
+    assert sorted(row["state"] for row in tied) == ["B", "C"]
+    engine.check(engine.table.versions(), "the key goes back to what the rest says")
+
+
+def test_a_plan_writes_nothing_and_counts(shared_spark: SparkSession, engine: Engine) -> None:
+    engine.hear("changes-0")
+    engine.fold()
+    before = table_versions(engine)
+    changes = changes_frame(shared_spark, statements_in("B@3 a.b:A@5 x.y:-@0 n.n:A@2", scope_of(0)), TIME_LAW)
+    plan = engine.table.plan(changes)
+    assert (plan.opened, plan.closed, plan.removed) == (2, 1, 0)
+    assert table_versions(engine) == before
+    assert {(row["k1"], row["state"]) for row in plan.samples} >= {("k", "B"), ("n", "A")}
+
+
+def test_versions_lost_are_rebuilt_from_the_log(shared_spark: SparkSession, engine: Engine) -> None:
+    for name in ("changes-0", "changes-1", "changes-2"):
+        engine.hear(name)
+    engine.fold()
+    told = engine.table.rebuild("the test asked for it")
+    assert told.rebuilt == "the test asked for it"
+    engine.check_log()
+
+
+BREAKAGES = {
+    "overlap": "UPDATE {t} SET valid_to = valid_to + INTERVAL 1 HOUR WHERE k1 = 'k' AND NOT is_open",
+    "gap": "UPDATE {t} SET valid_to = valid_to - INTERVAL 30 MINUTES WHERE k1 = 'k' AND NOT is_open",
+    "zero_width": "UPDATE {t} SET valid_to = valid_from WHERE k1 = 'k' AND NOT is_open",
+    "no_open_row": "DELETE FROM {t} WHERE k1 = 'k' AND is_open",
+    "two_open_rows": "UPDATE {t} SET valid_to = NULL, is_open = true WHERE k1 = 'k' AND NOT is_open",
+    "wrong_flags": "UPDATE {t} SET is_current = false WHERE k1 = 'k' AND is_open",
+    "wrong_hash": "UPDATE {t} SET state = 'Z' WHERE k1 = 'k' AND is_open",
+    "not_in_log": "UPDATE {t} SET valid_from = valid_from - INTERVAL 30 MINUTES WHERE k1 = 'k' AND is_open",
+    "missing": "DELETE FROM {t} WHERE k1 = 'k'",
+}
+
+
+def test_the_audit_finds_every_kind_and_repair_mends_exactly_those_keys(
+    shared_spark: SparkSession, lake_dir: Path
+) -> None:
+    """Nine broken tables as nine scopes of one: each is broken in one way, in one of its two keys."""
+    scopes = {kind: scope_of(number) for number, kind in enumerate(BREAKAGES)}
+    said = tuple(s for scope in scopes.values() for s in statements_in("A@1 B@3 a.b:A@1 a.b:B@3", scope))
+    engine = Engine(
+        shared_spark, str(lake_dir), World(TIME_LAW, tuple(scopes.values()), {"changes-0": Batch("changes-0", said)})
+    )
+    engine.hear("changes-0")
+    engine.fold()
+    assert engine.table.audit().isEmpty()
+    table = f"delta.`{engine.store.path('silver', ENTITY)}`"
+    for kind, statement in BREAKAGES.items():
+        country, entity = scopes[kind]
+        shared_spark.sql(f"{statement.format(t=table)} AND scope_country = '{country}' AND scope_entity = '{entity}'")
+    found: dict[Scope, set[str]] = {}
+    for row in engine.table.audit().collect():
+        assert (row["k1"], row["k2"]) == ("k", "1"), row
+        found.setdefault((row["scope_country"], row["scope_entity"]), set()).add(row["kind"])
+    assert all(kind in found.get(scope, set()) for kind, scope in scopes.items()), found
+    engine.table.repair()
+    engine.check(engine.table.versions(), "the versions after the repair")
+    assert engine.table.audit().isEmpty()
+    assert engine.table.repair().version is None, "nothing is left to repair"
+    assert oracle.versions(engine.world.observations(), TIME_LAW)

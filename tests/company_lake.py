@@ -111,7 +111,7 @@ class Project:
         return sorted(rows, key=_place(entity))
 
     def rejects(self) -> Counter[tuple[str, str, str]]:
-        """How many records were rejected, by (bronze table that they came through, stage, first rule that they break)."""
+        """How many records were rejected, by (bronze table that they came through, stage, first rule broken)."""
         sources = {}
         for path in self.lake.glob("raw/**/_manifest.json"):
             manifest = json.loads(path.read_bytes())

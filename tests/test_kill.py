@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -28,26 +29,26 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]
 
 
 def contents(project: Project) -> dict[str, list[str]]:
-    """All of bronze, silver and the rejects, but for what tells when and by which run."""
+    """All rows of bronze, of the versions and of the rejects, but for what tells when and by which run.
+
+    The logs of the entities are left out: how often a run folded shows in them.
+    """
     found = {}
     for folder in sorted(project.lake.glob("*/*/_delta_log")):
         layer, table = folder.parts[-3:-1]
-        if layer == "ops" and table != "rejects":
+        if table.endswith("_changes") or (layer == "ops" and table != "rejects"):
             continue
-        times = ("_landed_at", "recorded_at", "rejected_at", "run_id", *PSEUDONYMS)
+        times = ("_landed_at", "recorded_at", "rejected_at", "run_id")
         rows = project.rows(layer, table)
         found[f"{layer}.{table}"] = sorted(str({k: v for k, v in r.items() if k not in times}) for r in rows)
     return found
-
-
-# A lake makes its own key, so pseudonyms and what is hashed from them differ between two lakes.
-PSEUDONYMS = ("name", "email", "iban", "national_id", "row_hash")
 
 
 @pytest.mark.parametrize("share", MOMENTS)
 def test_killed_and_run_again(share: float, tmp_path: Path, undisturbed: tuple[Project, Ran]) -> None:
     reference, ran = undisturbed
     project = Project.at(tmp_path, days=DAYS)
+    shutil.copytree(reference.lake / ".keys", project.lake / ".keys")  # one key: the same pseudonyms in both lakes
     process = project.start("daily")
     try:
         process.wait(timeout=ran.seconds * share)

@@ -247,7 +247,8 @@ def _position(policy: Policy) -> Column:
 
 
 def _greatest(valid_from: str, sequence: str, policy: Policy, key: WindowSpec) -> Column:
-    """The position behind which a change surely goes on: the greatest one, in a sequence domain the greatest of each part."""
+    """The position behind which a change surely goes on: the greatest one, in a sequence domain the greatest of each
+    part."""
     if policy.domain == "time":
         return F.max(F.struct(F.col(valid_from), F.col(sequence))).over(key)
     return F.struct(F.max(valid_from).over(key).alias("valid_from"), F.max(sequence).over(key).alias("sequence"))
@@ -289,7 +290,8 @@ def as_known(changes: DataFrame, valid_at: datetime, known_at: datetime, policy:
 def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """The identities that changes touch, with what decides how they are folded.
 
-    Returns (identity, first_from, first_sequence, is_plain, has_delete), one row per identity; is_plain: no retract and no
+    Returns (identity, first_from, first_sequence, is_plain, has_delete), one row per identity; is_plain: no retract
+    and no
     two different changes at one position, so that the changes can be put after the open row as they are.
     """
     statements = pending.select(
@@ -305,7 +307,8 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
 
 
 def continues(policy: Policy) -> Column:
-    """Whether changes lie after all that is in the key's log: over `touched` joined with the open row's last_position."""
+    """Whether changes lie after all that is in the key's log: over `touched` joined with the open row's
+    last_position."""
     later = F.col("is_plain") & (F.col("first_from") > F.col("last_position.valid_from"))
     if policy.domain == "sequence":
         later = later & F.coalesce(F.col("first_sequence") > F.col("last_position.sequence"), F.lit(False))
@@ -337,8 +340,10 @@ def compared(rows: DataFrame, live: DataFrame, policy: Policy, *, named: DataFra
     """What a snapshot says that the state before it does not.
 
     rows: the snapshot (identity, payload); live: the live rows of its scopes just before it; named: identities of which
-    the log says something at the snapshot's own position, so that the snapshot must be written out beside it. An identity
-    that the snapshot states twice with different content is returned with all its rows: the log shows the contradiction.
+    the log says something at the snapshot's own position, so that the snapshot must be written out beside it. An
+    identity
+    that the snapshot states twice with different content is returned with all its rows: the log shows the
+    contradiction.
     Returns (identity, payload, op, _kind [inserted, changed, deleted, unchanged]).
     """
     names = list(policy.identity)
@@ -379,8 +384,10 @@ def checksum(policy: Policy) -> Column:
 def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     """What is wrong with versions: (identity, kind, detail), one row per identity and kind; nothing when all is well.
 
-    Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns contradict
-    its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and that is absent).
+    Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns
+    contradict
+    its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and that is
+    absent).
     """
     life = Window.partitionBy(*policy.identity).orderBy("valid_from", F.col("valid_to").asc_nulls_last())
     key = Window.partitionBy(*policy.identity)

@@ -1,7 +1,8 @@
 """One entity's log and versions in the lake: append, read, fold. `history` says what is right, here it is made cheap.
 
 * `silver/<entity>_changes`, the log: append-only, partitioned by scope and `record`: `change`; `snapshot` (one row per
-  accepted snapshot and scope); `excluded` (identities that a snapshot holds and says nothing valid about); `waiting` (identities that have changes and no version: the next change reads their log).
+  accepted snapshot and scope); `excluded` (identities that a snapshot holds and says nothing valid about); `waiting`
+  (identities that have changes and no version: the next change reads their log).
 * `silver/<entity>`, the versions: partitioned by scope and `is_open`. Its transaction `fold` is the version of the log
   that is folded in: the watermark, committed with the rows.
 """
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 FOLD: Final = "fold"
 
-# A fold rewrites the touched scopes when they are small or when much of them changed; else it exchanges rows in one MERGE.
+# A fold rewrites the touched scopes when they are small or when much of them changed; else it exchanges rows in one
+# MERGE.
 REWRITE_BELOW_ROWS: Final = 500_000
 REWRITE_ABOVE_SHARE: Final = 0.2
 MOST_TIES: Final = 1000  # statements that a fold reports
@@ -78,7 +80,8 @@ class _Behind:
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What changes in the versions. kept: the rows that stay, of all scopes; inserted: versions that come; removed:
-    (identity, version_key, is_open) of those that go; whole_keys: whether closed rows are among them; held: persisted."""
+    (identity, version_key, is_open) of those that go; whole_keys: whether closed rows are among them; held:
+    persisted."""
 
     kept: DataFrame
     inserted: DataFrame
@@ -102,7 +105,8 @@ class HistoryTable:
         schema: T.StructType | None = None,
         unlisted: tuple[str, ...] = (),
     ) -> None:
-        """schema: of keys and payload by the contract, None: as the log has it. unlisted: key columns that must not enter
+        """schema: of keys and payload by the contract, None: as the log has it. unlisted: key columns that must not
+        enter
         statistics, because they are personal."""
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
@@ -160,7 +164,8 @@ class HistoryTable:
             return versions
         if self._outgrown():
             return history.timeline(self.log(version=behind.head), self.policy)
-        work = self._small_work(versions, behind) if self._is_small(behind) else self._large_work(versions, behind)
+        small = self._is_small(behind) or not self._is_marked()
+        work = self._small_work(versions, behind) if small else self._large_work(versions, behind)
         return work.kept.unionByName(work.inserted)
 
     # --- appending --------------------------------------------------------------------------------------------
@@ -204,7 +209,8 @@ class HistoryTable:
         )  # fmt: skip
 
     def _widen_log(self) -> None:
-        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare, and one commit."""
+        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare, and one
+        commit."""
         if self._schema is None or not self.store.exists(self.layer, self.log_table):
             return
         logged = self.store.read(self.layer, self.log_table)
@@ -256,13 +262,14 @@ class HistoryTable:
         """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
         head, mark = self._head(), self._watermark()
         assert head is not None
-        log, ties = self.log(version=head), Observation()
+        log, ties, note = self.log(version=head), Observation(), {**self._note(head), "rebuilt": reason}
+        if self.store.rows(self.layer, self.log_table, record="change") >= REWRITE_BELOW_ROWS:
+            note["marked"] = self._mark_all(head)
         versions = history.timeline(log, self.policy, ties=ties).sortWithinPartitions(*self.policy.identity)
         commit = self.store.replace(
             versions, self.layer, self.entity,
             txn=FOLD if mark is None or mark < head else None, version=head,
-            partition_by=(*SCOPE_COLUMNS, "is_open"),
-            properties=self._properties(), note={**self._note(head), "rebuilt": reason},
+            partition_by=(*SCOPE_COLUMNS, "is_open"), properties=self._properties(), note=note,
         )  # fmt: skip
         return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=self._tied(ties, log))
 
@@ -283,18 +290,20 @@ class HistoryTable:
     def _fold_large(self, behind: _Behind) -> Fold:
         """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
         head = behind.head
-        if not self.store.last_note(self.layer, self.entity, "fold").get("marked"):
-            self._mark_waiting(history.touched(self.log(version=head), self.policy), self.versions(), head)
+        if not self._is_marked():
+            self._mark_all(head)
         versions = self.versions()
         work = self._large_work(versions, behind)
         assert work.removed is not None
         assert work.touched is not None
-        inserted, removed = work.inserted.persist(), work.removed.persist()
+        # Both are used several times and have deep plans: computed once, and cut off from where they came from.
+        inserted, removed = work.inserted.localCheckpoint(), work.removed.localCheckpoint()
         try:
-            self._mark_waiting(work.touched, inserted, head)
+            doubtful = work.touched.filter("has_delete or not is_plain or is_late")
+            self._mark_waiting(doubtful, inserted, head, txn="waiting")
             counts = (inserted.count(), removed.count())
             note = {**self._note(head), "marked": True}
-            if removed.count() > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
+            if counts[1] > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
                 rows = work.kept.filter(_in_scopes(behind.scopes)).unionByName(inserted)
                 rows = rows.sortWithinPartitions(*self.policy.identity)
                 where = _in_scopes(behind.scopes)
@@ -313,7 +322,7 @@ class HistoryTable:
                 tied = tuple(history.quarantined(log, self.policy).take(MOST_TIES))
             return Fold(commit.version, *counts, quarantined=tied)
         finally:
-            for frame in (inserted, removed, *work.held):
+            for frame in work.held:
                 frame.unpersist()
 
     def plan(self, changes: DataFrame) -> Plan:
@@ -366,7 +375,8 @@ class HistoryTable:
     # --- inside: what is behind -------------------------------------------------------------------------------
 
     def _outgrown(self) -> str | None:
-        """Why the folded rows cannot be gone on with: the contract has other columns or types than they were folded with.
+        """Why the folded rows cannot be gone on with: the contract has other columns or types than they were folded
+        with.
 
         A new column is no reason: it is null in every row before it, and a null adds nothing to a hash.
         """
@@ -482,19 +492,32 @@ class HistoryTable:
             return ()
         return tuple(history.quarantined(log, self.policy).take(MOST_TIES))
 
-    def _mark_waiting(self, touched: DataFrame, versions: DataFrame, head: int) -> None:
-        """Mark touched identities that end without a version: their next change must read their log.
+    def _is_marked(self) -> bool:
+        """Whether all identities without a version are marked, so that an unmarked one without an open row is new."""
+        return bool(self.store.last_note(self.layer, self.entity, "fold").get("marked"))
+
+    def _mark_all(self, head: int) -> bool:
+        """Mark every identity of the log that ends without a version: before a table is folded by its open rows."""
+        log = self.log(version=head)
+        doubtful = history.touched(log, self.policy).filter("has_delete or not is_plain").persist()
+        if not doubtful.isEmpty():
+            versions = history.timeline(history.of_identities(log, doubtful, self.policy), self.policy)
+            self._mark_waiting(doubtful, versions, head, txn="waiting, all")
+        doubtful.unpersist()
+        return True
+
+    def _mark_waiting(self, doubtful: DataFrame, versions: DataFrame, head: int, *, txn: str) -> None:
+        """Mark those of the doubtful identities that end without a version: their next change must read their log.
 
         Written before the fold that relies on it. A mark too many costs time, one too few would be wrong.
         """
         names = list(self.policy.identity)
-        doubtful = touched.filter("has_delete or not is_plain").select(*names)
-        waiting = doubtful.join(versions.select(*names), names, "left_anti").persist()
+        waiting = doubtful.select(*names).join(versions.select(*names), names, "left_anti").persist()
         if not waiting.isEmpty():
             schema = self.log_schema(None)
             others = [F.lit(None).cast(f.dataType).alias(f.name) for f in schema if f.name not in names]
             rows = waiting.select(*names, *others).withColumn("record", F.lit("waiting"))
-            self.append_records(rows, txn="waiting", version=head, note={"kind": "waiting"})
+            self.append_records(rows, txn=txn, version=head, note={"kind": "waiting"})
         waiting.unpersist()
 
     # --- inside: writing --------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Complete snapshots in an entity's log: compare, guard's numbers, log the differences, re-assert on late arrivals.
 
-The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it. The rows that
-do not differ are asserted all the same, silently; so whatever arrives from before a snapshot is followed by that snapshot's
+The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it. The rows
+that
+do not differ are asserted all the same, silently; so whatever arrives from before a snapshot is followed by that
+snapshot's
 assertion on the keys it touches, written out, with the snapshot's own position, time of recording and manifest.
 """
 
@@ -37,7 +39,8 @@ STATISTICS_STEP: Final = timedelta(milliseconds=1)  # Delta keeps the greatest t
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A complete picture of `scopes` at `as_of` [UTC, when its reading began]; a scope that is not listed proves nothing.
+    """A complete picture of `scopes` at `as_of` [UTC, when its reading began]; a scope that is not listed proves
+    nothing.
 
     sequence: the position in the domain of the entity's changes, when it has one.
     """
@@ -72,7 +75,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A snapshot beside the state before it; nothing is written yet. changes: (identity, payload, op, kind), persisted."""
+    """A snapshot beside the state before it; nothing is written yet. changes: (identity, payload, op, kind),
+    persisted."""
 
     snapshot: Snapshot
     counts: Mapping[Scope, Counts]
@@ -105,7 +109,8 @@ def records(table: HistoryTable) -> list[Record]:
     rows = table.store.small(table.layer, table.log_table, record="snapshot")
     found = [
         Record(
-            scope=Scope(*(row[c] for c in SCOPE_COLUMNS)), as_of=row["valid_from"].astimezone(UTC), sequence=row["sequence"],
+            scope=Scope(*(row[c] for c in SCOPE_COLUMNS)), as_of=row["valid_from"].astimezone(UTC),
+            sequence=row["sequence"],
             recorded_at=row["recorded_at"].astimezone(UTC), manifest=row["manifest"],
             contract_version=row["contract_version"], detail=json.loads(row["detail"]),
         )
@@ -120,7 +125,8 @@ def records(table: HistoryTable) -> list[Record]:
 def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None) -> Comparison:
     """The snapshot beside the state before it.
 
-    rows: (identity, payload) of its scopes; excluded: identities that it holds but says nothing valid about: they count as
+    rows: (identity, payload) of its scopes; excluded: identities that it holds but says nothing valid about: they
+    count as
     present. Only buckets whose checksum differs from the snapshot before are compared row by row.
     """
     policy = table.policy
@@ -162,7 +168,8 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
 
 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
-    """Per scope and bucket: rows, and the sums of the low and high halves of the row checksums (they cannot overflow)."""
+    """Per scope and bucket: rows, and the sums of the low and high halves of the row checksums (they cannot
+    overflow)."""
     share = history.checksum(policy)
     sums = (
         rows.select(*SCOPE_COLUMNS, history.bucket(policy, BUCKETS).alias("bucket"), share.alias("share"))
@@ -217,7 +224,9 @@ def _suspect_buckets(
             continue
         old = {int(b): tuple(sums) if sums else None for b, sums in base.detail["checksums"].items()}
         now = checksums[scope]
-        unsure = {b for b, sums in old.items() if sums is None}  # no row in such a bucket now is no proof that it is the same
+        unsure = {
+            b for b, sums in old.items() if sums is None
+        }  # that no row is there now proves nothing of such a bucket
         suspects[scope] = unsure | {b for b in everything if now.get(b) != old.get(b)}
     if any(len(found) < BUCKETS for found in suspects.values()):
         for scope, touched in _touched_since(table, bases, snapshot).items():

@@ -1,7 +1,8 @@
 """The tables of the lake: plain Delta at `<lake>/<layer>/<table>`. The only module that imports `delta`.
 
 Every write names its transaction, so the same write a second time changes nothing. What can be answered from the Delta
-log alone (does it exist, which version, was this manifest loaded) is answered without a Spark job and without a session.
+log alone (does it exist, which version, was this manifest loaded) is answered without a Spark job and without a
+session.
 """
 
 from __future__ import annotations

@@ -199,6 +199,7 @@ RULES: tuple[Case, ...] = (
     _sequence("sequences: a higher one with an earlier time hides the lower", "A@9#1 B@7#2", "B[7,)"),
     _sequence("sequences: a higher one at the same time hides the lower", "A@7#1 B@7#2", "B[7,)"),
     _sequence("sequences: hidden by one that is not the next", "A@5#1 B@9#2 C@8#3", "A[5,8) C[8,)"),
+    _sequence("sequences: hidden by the last of three", "A@8#1 B@9#2 C@5#3", "C[5,)"),
     _sequence("sequences: the earliest extraction gives the time", "A@9#1 | A@5#1", "A[5,)"),
     _sequence("sequences: a later extraction of the same changes nothing", "A@5#1 B@7#2 | A@8#1", "A[5,7) B[7,)"),
     _sequence("sequences: a tie is two contents of one number", "A@5#1 B@7#2 | C@9#2", "A[5,)", quarantined=2),

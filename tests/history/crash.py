@@ -1,7 +1,7 @@
 """A process that loads a small world and kills itself: `python -m history.crash <lake> <mark> <point> <occurrence>`.
 
 The points: before an append's or a fold's commit, when its first data file is there and the commit is not, and after
-the commit before anyone hears of it (the ledger would be next). The mark is a file that tells that the point was reached.
+the commit before anyone hears of it (the ledger would be next). The mark is a file that tells that it was reached.
 """
 
 from __future__ import annotations

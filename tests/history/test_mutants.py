@@ -24,7 +24,8 @@ from .engine import Engine
 from .frames import changes_frame, policy_of, versions_of
 from .oracle import Identity, Law, Version
 from .test_timeline import statements_of
-from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW
+from .worlds import SEQUENCE_LAW as BY_NUMBER
+from .worlds import TIE_BREAK_LAW, TIME_LAW
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ TIMELINE = [
     Mutant("a retract removes other contents", "is_retract)).over(content)", "is_retract)).over(place)"),
     Mutant("what a delete carries is content", "F.when(~is_delete, F.col(c)).alias(c)", "F.col(c).alias(c)"),
     Mutant("at an equal time the lowest rules", '"valid_from").orderBy(F.desc(', '"valid_from").orderBy(F.asc('),
-    Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", SEQUENCE_LAW),
-    Mutant("an equal time is not hidden", "valid_from < _hidden_from", "valid_from <= _hidden_from", SEQUENCE_LAW),
-    Mutant("the latest extraction counts", 'F.min("valid_from").alias', 'F.max("valid_from").alias', SEQUENCE_LAW),
+    Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),
+    Mutant("an equal time is not hidden", "valid_from < _hidden_from", "valid_from <= _hidden_from", BY_NUMBER),
+    Mutant("the last extraction counts", 'min("valid_from").alias("valid', 'max("valid_from").alias("valid', BY_NUMBER),
     Mutant("tie-break columns are forgotten", "F.struct(*clock, *policy.tie_break)", "F.struct(*clock)", TIE_BREAK_LAW),
     Mutant("an unchanged state opens a version", ' & (F.col("_prior_hash") != F.col("row_hash"))', ""),
     Mutant("overwritten columns show their first value", "F.last(c).over(whole)", "F.first(c).over(whole)"),
@@ -64,7 +65,7 @@ FOLDING = [
 ]
 SMALL = [
     Mutant("touched keys keep their old versions", "(versions, touched, p, keep=False)", "(versions, touched, p)"),
-    Mutant("only what is new is looked at", "of_identities(log, touched, p), p, ties", "of_identities(self._pending(behind), touched, p), p, ties"),
+    Mutant("only new changes count", "(log, touched, p), p, ties", "(self._pending(behind), touched, p), p, ties"),
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import deltalake
@@ -25,11 +24,15 @@ Outcomes = Callable[[Law], dict[str, list[str]]]
 def outcomes(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """What went wrong with each case; all cases of a law are loaded side by side, with a read and a fold per load."""
 
-    @cache
+    done: dict[Law, dict[str, list[str]]] = {}
+
     def of(law: Law) -> dict[str, list[str]]:
+        if law in done:
+            return done[law]
         world, owner = world_of([case for case in STORED if case.law == law], law)
         engine = Engine(shared_spark, str(tmp_path_factory.mktemp(law.domain)), world)
         wrong: dict[str, list[str]] = {}
+        done[law] = {case.id: ["the cases were not loaded to the end"] for case in STORED}  # not tried again for each
         names = [step.manifest for step in world.steps]
         for name, following in zip(names, [*names[1:], "-"], strict=True):
             engine.hear(name)
@@ -43,6 +46,7 @@ def outcomes(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactor
                     )
                     wrong.setdefault(owner.get(identity, "?"), []).append(told)
         wrong["audit"] = [str(row) for row in engine.table.audit().collect()]
+        done[law] = wrong
         return wrong
 
     return of
@@ -60,7 +64,7 @@ def test_case_in_the_store(outcomes: Outcomes, case: Case) -> None:
 
 @pytest.mark.parametrize("law", [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence")])
 def test_the_audit_finds_nothing_after_the_cases(outcomes: Outcomes, law: Law) -> None:
-    assert not outcomes(law)["audit"]
+    assert outcomes(law).get("audit") == []
 
 
 # --- nothing twice, and what each step may touch -------------------------------------------------------------------

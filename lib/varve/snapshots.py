@@ -55,12 +55,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of one scope [rows]: in the snapshot, and by how it differs from the state before."""
+    """Of one scope [rows]: in the snapshot, and by how it differs from the state before.
+
+    unchanged: keys that do not differ and are written out all the same, because of them the log says something else at
+    the snapshot's very moment.
+    """
 
     rows: int = 0
     inserted: int = 0
     changed: int = 0
     deleted: int = 0
+    unchanged: int = 0
 
     @property
     def live_before(self) -> int:
@@ -87,8 +92,8 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Whether any row differs."""
-        return any(c.inserted or c.changed or c.deleted for c in self.counts.values())
+        """Whether there is any row to log."""
+        return any(c.inserted or c.changed or c.deleted or c.unchanged for c in self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Histories as one line of text: what was said, and the versions that must come of it.
 
-    A@5            state A from 5         -@7     deleted at 7      !A@5       A at 5 is retracted   !@5  all at 5 is
-    A@5#2          with sequence 2        A@5~3   recorded at 3     a.bc:A@5   of another key        null@5  state null
-    A+2@5          amount 2               A&x@5   extra x           A/n1@5     note n1 (overwritten)
-    S@5{A}         complete snapshot at 5     S@5{a.bc:A,k.1:B}           S@5{?k.1}  k.1 is there but unusable
-    |              what follows comes in a later load
+A@5            state A from 5         -@7     deleted at 7      !A@5       A at 5 is retracted   !@5  all at 5 is
+A@5#2          with sequence 2        A@5~3   recorded at 3     a.bc:A@5   of another key        null@5  state null
+A+2@5          amount 2               A&x@5   extra x           A/n1@5     note n1 (overwritten)
+S@5{A}         complete snapshot at 5     S@5{a.bc:A,k.1:B}           S@5{?k.1}  k.1 is there but unusable
+|              what follows comes in a later load
 
-    A[5,7) B[7,)   A until 7, then B          -A[7,)  deleted since 7, A was the last state
+A[5,7) B[7,)   A until 7, then B          -A[7,)  deleted since 7, A was the last state
 """
 
 from __future__ import annotations

@@ -145,8 +145,7 @@ def content(statement: Statement) -> tuple[Any, ...]:
 
 def retracted(statement: Statement, life: Life, law: Law) -> bool:
     return any(
-        all(value is None for value in other.values)
-        or (statement.op == "upsert" and other.values == statement.values)
+        all(value is None for value in other.values) or (statement.op == "upsert" and other.values == statement.values)
         for other in life
         if other.op == "retract" and place(other, law) == place(statement, law)
     )

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from .oracle import Law, Statement
-from .worlds import Batch, Step, World, statements, world
+from .worlds import Batch, Picture, Step, World, statements, world
 
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
 
@@ -19,7 +19,7 @@ def lives(draw: st.DrawFn, law: Law) -> list[Statement]:
     return [s for _, s in statements(Random(draw(SEEDS)), ("ES", "e000"), (("a", "b"),), law, 2)]
 
 
-def scheduled(seed: int, law: Law, *, histories: int, scopes: int, pictures: int = 3) -> World:
+def scheduled(seed: int, law: Law, *, histories: int, scopes: int, pictures: int = 2) -> World:
     """A world with its schedule. All of it comes of one drawn seed: what is worth shrinking is a life, not a world."""
     random = Random(f"{law.domain} {seed}")
     seeds = [random.randrange(2**32) for _ in range(histories)]
@@ -33,9 +33,13 @@ def schedule(random: Random, made: World) -> list[Step]:
     What has the new column arrives after it; what is older may arrive at any time.
     """
     order = random.sample(sorted(made.manifests), len(made.manifests))
+    if made.law.domain == "time":  # the latest picture first: late snapshots are rare otherwise
+        pictures = sorted(_moments(made), key=lambda name: -_moments(made)[name])
+        latest_first = iter(pictures)
+        order = [next(latest_first) if name in pictures else name for name in order]
     batches = sum(isinstance(m, Batch) for m in made.manifests.values())
     newer = {f"changes-{number}" for number in range(batches // 2, batches)}
-    between = ["fold", "fold", "read", "replay", "replay"]
+    between = ["fold", "fold", "replay", "replay"]
     between += ["nothing"] * (len(order) - len(between))
     random.shuffle(between)
     steps: list[Step] = []
@@ -48,3 +52,8 @@ def schedule(random: Random, made: World) -> list[Step]:
         elif after != "nothing":
             steps.append(Step(after))
     return [*steps, Step("read"), Step("fold")]
+
+
+def _moments(made: World) -> dict[str, int]:
+    """When each picture was taken."""
+    return {name: m.snapshot.as_of for name, m in made.manifests.items() if isinstance(m, Picture)}

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from _pytest.mark import ParameterSet
 from pyspark.sql import DataFrame, SparkSession
 
 from varve import history, history_table
@@ -114,6 +115,14 @@ def test_mutant_of_the_timeline_is_caught(
 # --- mutants of folding ----------------------------------------------------------------------------------------------
 
 
+def _params(mutants: list[Mutant], quick: int) -> list[ParameterSet]:
+    """The first few run by default: each costs a read of the whole table."""
+    return [
+        pytest.param(mutant, id=mutant.name, marks=[pytest.mark.slow] if position >= quick else [])
+        for position, mutant in enumerate(mutants)
+    ]
+
+
 @pytest.fixture(scope="module")
 def half_folded(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """All cases without snapshots: their first load folded, the others waiting to be."""
@@ -134,7 +143,7 @@ def read_of(engine: Engine, tables: ModuleType) -> dict[Identity, list[Version]]
     return versions_of(mutant.read(), TIME_LAW)
 
 
-@pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in FOLDING + SMALL])
+@pytest.mark.parametrize("mutant", _params(FOLDING, 3) + _params(SMALL, 1))
 def test_mutant_of_folding_is_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
     """`read` computes what a fold writes."""
     law, tables = mutated(history, mutant, monkeypatch), mutated(history_table, mutant, monkeypatch)

@@ -30,7 +30,7 @@ from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW, World, shares, world
 
 HISTORIES = int(os.environ.get("VARVE_HISTORIES", "500"))
 WORLD = 250  # histories that share a table: the size up to which the fixed price of a commit counts most
-SCOPES = 12
+SCOPES = 6
 LAWS = [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence")]
 # A world costs minutes to shrink and tells by itself which life went wrong.
 DRAWN = settings(

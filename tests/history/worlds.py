@@ -146,7 +146,7 @@ def statements(draw: Random, scope: Scope, own: Sequence[Key], law: Law, batches
     return said
 
 
-def world(draw: Random, law: Law, *, seeds: Sequence[int], scopes: int, batches: int = 5, pictures: int = 3) -> World:
+def world(draw: Random, law: Law, *, seeds: Sequence[int], scopes: int, batches: int = 4, pictures: int = 2) -> World:
     """Manifests of a world without a schedule, one history per seed. Every third scope hears changes only."""
     places = tuple(scope_of(number) for number in range(scopes))
     histories = [(Random(seed), places[number % scopes], keys_of(number)) for number, seed in enumerate(seeds)]

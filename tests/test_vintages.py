@@ -5,26 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import sys
 import zipfile
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib import util
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import SparkSession
 
+from in_process import Jobs, job_module
 from varve import config, ops
 from varve.errors import ParkedError
-from varve.lake import Lake
 
 PROJECT = Path(__file__).resolve().parents[1]
 FILES = ("2012-09-20", "2013-06-28", "2015-08-16", "2017-07-13")
@@ -49,37 +42,14 @@ class Version:
         return self.valid_to is None and not self.is_deleted
 
 
-@dataclass(frozen=True)
-class Run:
-    """A lake, and the jobs run on it in this process."""
-
-    lake: Lake
-
-    @classmethod
-    def at(cls, root: Path, spark: SparkSession, name: str) -> Run:
-        lake = Lake(config.load(PROJECT / "conf", lake=str(root)), job="vintages", run_id=name)
-        assert lake.spark is spark  # opened here: a thread of a job would not find the session of the tests
-        return cls(lake)
+class Run(Jobs):
+    """The jobs on the vintages."""
 
     def land(self, data: Path, *sources: str) -> None:
         for source, folder in (("ecb", "ecb-eurofxref"), ("worldbank", "worldbank-gdp")):
             if source in sources:
-                self.job("extract", "--source", source, "--root", str(data / folder))
-        self.job("bronze", *(word for source in sources for word in ("--source", source)))
-
-    def job(self, name: str, *words: str) -> None:
-        module = job_module(name)
-        args: Namespace = module.parser().parse_args(words)
-        with self.lake.ledger.within(name):
-            module.run(self.lake, args)
-        self.lake.ledger.flush()
-
-    def rows(self, table: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
-        """Read by delta-rs, not by the engine that wrote."""
-        layer, name = table.split(".")
-        place = DeltaTable(self.lake.store.path(layer, name))
-        found = QueryBuilder().register("t", place).execute(f"select {columns} from t where {where}").read_all()
-        return [tuple(row.values()) for row in pa.table(found).to_pylist()]
+                self.run("extract", "--source", source, "--root", str(data / folder))
+        self.run("bronze", *(word for source in sources for word in ("--source", source)))
 
     def gdp(self) -> list[Version]:
         columns = "country_code, year, country_name, value, valid_from, valid_to, is_deleted, is_current"
@@ -88,16 +58,6 @@ class Run:
             assert is_current == (to is None and not is_deleted)
             versions.append(Version((code, year), (name, value), day(since), day(to) if to else None, is_deleted))
         return sorted(versions, key=lambda version: (version.key, version.valid_from))
-
-
-def job_module(name: str) -> ModuleType:
-    spec = util.spec_from_file_location(f"varve_job_{name}", PROJECT / "jobs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
 
 
 def day(moment: datetime) -> date:
@@ -145,8 +105,8 @@ def run(data: Path, shared_spark: SparkSession, tmp_path_factory: pytest.TempPat
     """All vintages of both series, from the files to gold."""
     run = Run.at(tmp_path_factory.mktemp("vintages"), shared_spark, "first")
     run.land(data, "ecb", "worldbank")
-    run.job("silver", "--table", "fx", "--table", "gdp")
-    run.job("gold")
+    run.run("silver", "--table", "fx", "--table", "gdp")
+    run.run("gold")
     yield run
     run.lake.ledger.close()
 
@@ -258,8 +218,8 @@ def test_a_second_run_does_nothing(run: Run, data: Path) -> None:
     before = {table: run.lake.store.version(*table) for table in run.lake.store.tables() if table[0] != "ops"}
     done = len(run.lake.ledger.rows)
     run.land(data, "ecb", "worldbank")
-    run.job("silver", "--table", "fx", "--table", "gdp")
-    run.job("gold")
+    run.run("silver", "--table", "fx", "--table", "gdp")
+    run.run("gold")
     assert {table: run.lake.store.version(*table) for table in before} == before
     assert {row.status for row in run.lake.ledger.rows[done:]} == {"skipped"}
 
@@ -272,12 +232,12 @@ def test_half_a_vintage_is_parked_until_a_person_accepts_it(run: Run, data: Path
     run.land(tmp_path, "worldbank")
     before, version = run.gdp(), run.lake.store.version("silver", "gdp_changes")
     with pytest.raises(ParkedError, match=r"it would delete 57\d\d of 11542 rows \(50.0%, more than 5.0%\)") as parked:
-        run.job("silver", "--table", "gdp")
+        run.run("silver", "--table", "gdp")
     assert parked.value.exit_code == 3
     assert run.lake.store.version("silver", "gdp_changes") == version
     assert run.gdp() == before, "nothing changes"
 
-    run.job("silver", "--table", "gdp", "--accept", "the Bank really dropped them")
+    run.run("silver", "--table", "gdp", "--accept", "the Bank really dropped them")
     after = run.gdp()
     kept = len(lines) // 2 - 1
     assert sum(v.is_open for v in after) == kept
@@ -300,7 +260,7 @@ def test_another_order_gives_the_same_rows(
         shutil.copy(data / "worldbank-gdp" / f"gdp_{FILES[index]}.csv", folder)
         seen[date.fromisoformat(FILES[index])] = pictures[date.fromisoformat(FILES[index])]
         run.land(tmp_path / "data", "worldbank")
-        run.job("silver", "--table", "gdp")
+        run.run("silver", "--table", "gdp")
     assert run.gdp() == timeline(seen)
     run.lake.ledger.close()
 

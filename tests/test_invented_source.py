@@ -111,7 +111,7 @@ def test_one_new_manifest_leaves_the_files_of_other_scopes(tmp_path: Path, spark
     source.deliver(["e07"], 2, rows=2)
     source.load(jobs)
     after = files_by_scope(jobs, source)
-    assert {layer: set(found) for layer, found in before.items()} == dict.fromkeys(before, set(source.scopes))
+    assert {layer: set(found) for layer, found in before.items()} == {layer: set(source.scopes) for layer in before}
     changed = {
         (layer, scope) for layer in before for scope in before[layer] if before[layer][scope] != after[layer][scope]
     }

@@ -131,8 +131,11 @@ class HistoryTable:
 
     def log(self, *, version: int | None = None) -> DataFrame:
         """Every change that was accepted, in the shape that `history.timeline` takes."""
-        rows = self.store.read(self.layer, self.log_table, version=version).filter("record = 'change'")
-        return self._shaped(rows.drop("record", "detail"))
+        return self.records(version=version).filter("record = 'change'").drop("record")
+
+    def records(self, *, version: int | None = None) -> DataFrame:
+        """All rows of the log, of every kind of `record`."""
+        return self._shaped(self.store.read(self.layer, self.log_table, version=version))
 
     def versions(self, *, version: int | None = None) -> DataFrame:
         """The versions as of the last fold."""
@@ -140,7 +143,7 @@ class HistoryTable:
 
     def _shaped(self, rows: DataFrame) -> DataFrame:
         """Rows as the contract has them now: a column that came later is null, one that went is left out."""
-        clock = [c for c in rows.columns if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS)]
+        clock = [c for c in rows.columns if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS, "record")]
         types = {f.name: f.dataType for f in self._schema or ()}
         own = [
             F.col(c).cast(types.get(c, rows.schema[c].dataType)).alias(c)
@@ -264,7 +267,7 @@ class HistoryTable:
         assert head is not None
         log, ties, note = self.log(version=head), Observation(), {**self._note(head), "rebuilt": reason}
         if self.store.rows(self.layer, self.log_table, record="change") >= REWRITE_BELOW_ROWS:
-            note["marked"] = self._mark_all(head)
+            note["marked"] = self._mark_all(log, head)
         versions = history.timeline(log, self.policy, ties=ties).sortWithinPartitions(*self.policy.identity)
         commit = self.store.replace(
             versions, self.layer, self.entity,
@@ -291,7 +294,7 @@ class HistoryTable:
         """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
         head = behind.head
         if not self._is_marked():
-            self._mark_all(head)
+            self._mark_all(self.log(version=self._watermark()), head, self.versions())
         versions = self.versions()
         work = self._large_work(versions, behind)
         assert work.removed is not None
@@ -433,7 +436,7 @@ class HistoryTable:
         )
 
     def _pending(self, behind: _Behind) -> DataFrame:
-        return self._shaped(self.store.read_files(self.layer, self.log_table, behind.files))
+        return self._shaped(self.store.read_files(self.layer, self.log_table, behind.files)).drop("record")
 
     def _small_work(self, versions: DataFrame, behind: _Behind, ties: Observation | None = None) -> _Work:
         """Every touched key anew from its whole log. No job is run."""
@@ -496,12 +499,15 @@ class HistoryTable:
         """Whether all identities without a version are marked, so that an unmarked one without an open row is new."""
         return bool(self.store.last_note(self.layer, self.entity, "fold").get("marked"))
 
-    def _mark_all(self, head: int) -> bool:
-        """Mark every identity of the log that ends without a version: before a table is folded by its open rows."""
-        log = self.log(version=head)
+    def _mark_all(self, log: DataFrame, head: int, versions: DataFrame | None = None) -> bool:
+        """Mark every identity of a log that has no version: before a table is folded by its open rows.
+
+        versions: what the log gave, None: not folded yet.
+        """
         doubtful = history.touched(log, self.policy).filter("has_delete or not is_plain").persist()
         if not doubtful.isEmpty():
-            versions = history.timeline(history.of_identities(log, doubtful, self.policy), self.policy)
+            if versions is None:
+                versions = history.timeline(history.of_identities(log, doubtful, self.policy), self.policy)
             self._mark_waiting(doubtful, versions, head, txn="waiting, all")
         doubtful.unpersist()
         return True

@@ -462,7 +462,7 @@ def _asserted(table: HistoryTable, calls: DataFrame, known: list[Record]) -> Dat
     calls: (identity, _snapshot, _as_of, _sequence, _manifest), unique by identity and snapshot.
     """
     policy, names = table.policy, [*table.policy.identity, "_snapshot"]
-    rows = table.store.read(table.layer, table.log_table).join(F.broadcast(calls), list(policy.identity))
+    rows = table.records().join(F.broadcast(calls), list(policy.identity))
     at = _is_at(policy, F.col("_as_of"), F.col("_sequence")) & (F.col("manifest") == F.col("_manifest"))
     spoken = rows.filter(at & F.col("record").isin("change", "excluded")).select(*names).distinct()
     before = rows.filter((F.col("record") == "change") & _is_before(policy, F.col("_as_of"), F.col("_sequence")))

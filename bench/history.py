@@ -24,7 +24,7 @@ REPEATS = 3
 def run(bench: Bench) -> None:
     """All parts; the competitors without a JVM come first, while there is none."""
     rows, inputs = bench.arguments.rows, bench.arguments.work / "inputs"
-    randomly = Workload(inputs, rows).make(snapshot=True)
+    randomly = Workload(inputs, rows).make(whole=True)
     localised = Workload(inputs, rows, keys="localised").make()
     for workload in (randomly, localised):
         with bench.part(workload.keys) as wanted:

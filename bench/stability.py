@@ -16,7 +16,7 @@ MOST_GROWTH = 1.2
 
 
 def run(bench: Bench) -> None:
-    """A day: append, read 100 keys, fold; each tenth day the versions are compacted, and every day pays a tenth of that."""
+    """A day: append, read 100 keys, fold; each tenth day versions are compacted, and every day pays a tenth."""
     days = bench.arguments.days
     workload = Workload(bench.arguments.work / "inputs", bench.arguments.rows, days=days).make()
     with bench.part("days") as wanted:

@@ -114,14 +114,15 @@ class Workload:
         sql = f"SELECT k FROM '{self.day(number)}' ORDER BY hash(k, 7) LIMIT 100"
         return [row[0] for row in duckdb.sql(sql).fetchall()]
 
-    def make(self, *, snapshot: bool = False) -> Workload:
-        """Write the files that are not there."""
+    def make(self, *, whole: bool = False) -> Workload:
+        """Write the files that are not there; whole: the snapshot and the late day too."""
         connection = connect()
         _once(self.base / "load.json", {"rows": self.rows}, lambda: self._make_load(connection))
-        if snapshot:
-            _once(self.base / "snapshot.json", {"rows": self.rows}, lambda: self._make_snapshot(connection))
         told = {k: v for k, v in asdict(self).items() if k != "root"}
         _once(self.folder / "days.json", told, lambda: self._make_days(connection))
+        if whole:
+            _once(self.base / "snapshot.json", {"rows": self.rows}, lambda: self._make_snapshot(connection))
+            _once(self.folder / "late.json", told, lambda: self._make_late(connection))
         connection.close()
         return self
 
@@ -153,8 +154,6 @@ class Workload:
             newest = self._make_day(connection, number, newest)
         nothing = f"SELECT * FROM '{self.day(1)}' WHERE false"
         connection.execute(f"COPY ({nothing}) TO '{self.empty}' {PARQUET}")
-        if not self.updates_only:
-            self._make_late(connection)
 
     def _make_day(self, connection: duckdb.DuckDBPyConnection, number: int, newest: int) -> int:
         """Write one day; returns the next new key. `live` holds the keys that are not deleted."""

@@ -91,7 +91,7 @@ class Dbt(Tool):
     def take(self, state: str, *, first: bool) -> None:
         columns = ", ".join(("k", *PAYLOAD))
         written = {
-            "dbt_project.yml": "name: bench\nversion: '1'\nprofile: bench\n",
+            "dbt_project.yml": "name: bench\nversion: '1.0.0'\nprofile: bench\n",
             "profiles.yml": (
                 "bench:\n  target: main\n  outputs:\n"
                 f"    main: {{type: duckdb, path: '{self.database}', threads: 2, schema: main}}\n"

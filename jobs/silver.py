@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cache
 
 from rich.console import Console
 
-from varve import codes
 from varve.arguments import Parser, launch
-from varve.codes import CodeList
-from varve.errors import ConfigError, UsageError
+from varve.errors import UsageError
 from varve.lake import Lake
-from varve.privacy import PseudonymKey
 from varve.scope import Scope
 from varve.silver import Decision, EntityLoad, load_entity, plan_of
+from varve.silver.inputs import code_lists, pseudonym_key
 
 AT_ONCE = 4  # entities: the driver's part of one runs beside the tasks of another
 
@@ -55,26 +51,6 @@ def decided(args: Namespace) -> Decision | None:
     if args.accept:
         return Decision("accept", args.accept)
     return Decision("discard", args.discard) if args.discard else None
-
-
-def code_lists(lake: Lake) -> Mapping[str, CodeList]:
-    """Every list in conf/codes."""
-    files = sorted(lake.config.codes_dir.glob("*.csv"))
-    return {file.stem: codes.parse(file.stem, file.read_text(encoding="utf-8")) for file in files}
-
-
-def pseudonym_key(lake: Lake) -> Callable[[], PseudonymKey]:
-    """Gives the current key, which is read and sent to the executors once, when an entity needs it."""
-
-    @cache
-    def key() -> PseudonymKey:
-        pseudonyms = lake.config.settings.pseudonyms
-        if pseudonyms is None:
-            raise ConfigError("there is no key for pseudonyms", where=f"conf/{lake.env}.yml", expected="pseudonyms: …")
-        secret = pseudonyms.keys[pseudonyms.current].reveal().encode()
-        return PseudonymKey(pseudonyms.current, lake.spark.sparkContext.broadcast(secret))
-
-    return key
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Counts:
     unchanged: int = 0
 
     @property
+    def differs(self) -> bool:
+        """Whether there is any row to log."""
+        return bool(self.inserted or self.changed or self.deleted or self.unchanged)
+
+    @property
     def live_before(self) -> int:
         """Keys that were live before the snapshot."""
         return self.rows - self.inserted + self.deleted
@@ -93,7 +98,7 @@ class Comparison:
     @property
     def differs(self) -> bool:
         """Whether there is any row to log."""
-        return any(c.inserted or c.changed or c.deleted or c.unchanged for c in self.counts.values())
+        return any(counts.differs for counts in self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import ops, quality, raw
+from varve import ops, quality, raw, snapshots
 from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
@@ -90,7 +90,7 @@ class EntityLoad:
         found = []
         for feed in self.contract.feeds:
             bronze = self.lake.store.loaded("bronze", feed.bronze)
-            for manifest in self._manifests(feed):
+            for manifest in self.manifests(feed):
                 if manifest.status != "landed" or manifest.id not in bronze or manifest.id in log:
                     continue
                 scopes = [
@@ -139,14 +139,26 @@ class EntityLoad:
             done |= self.load(window.only([scope]), judge=lambda _scope, _verdict: True)
         return done
 
-    def compare(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> Comparison:
-        """A snapshot beside the state before it; keys of rejected rows are there, though nothing is known of them."""
+    def compare(
+        self,
+        window: Window,
+        rows: DataFrame,
+        tallies: Mapping[Scope, Tally],
+        *,
+        name: str | None = None,
+        sequence: int | None = None,
+        recorded_at: datetime | None = None,
+    ) -> Comparison:
+        """A snapshot beside the state before it; keys of rejected rows are there, though nothing is known of them.
+
+        name, sequence, recorded_at: of a snapshot that is said again, see `restate`.
+        """
         policy, manifest = self.history.policy, window.manifest
         stated = quality.good(rows).where(in_scopes(window.scopes)).where(~F.col(quality.DELETED))
         unclear = quality.rejected(rows).dropna(subset=list(policy.keys)).select(*policy.identity).distinct()
         snapshot = Snapshot(
-            manifest=window.transaction, scopes=window.scopes, as_of=manifest.as_of, recorded_at=manifest.landed_at,
-            contract_version=self.contract.version,
+            manifest=name or window.transaction, scopes=window.scopes, as_of=manifest.as_of,
+            recorded_at=recorded_at or manifest.landed_at, sequence=sequence, contract_version=self.contract.version,
         )  # fmt: skip
         any_rejected = any(tally.rejected for tally in tallies.values())
         return self.history.compare(
@@ -154,8 +166,17 @@ class EntityLoad:
         )
 
     def verdict(self, comparison: Comparison, scope: Scope, tally: Tally) -> Verdict:
-        """Whether the guard of the contract lets this scope of the snapshot in."""
-        return guarded(self.contract.guard or Guard(), comparison.counts[scope], tally)
+        """Whether this scope of the snapshot may come in: by the contract's guard, and as the first of its moment."""
+        verdict = guarded(self.contract.guard or Guard(), comparison.counts[scope], tally)
+        snapshot = comparison.snapshot
+        first = all(r.scope != scope or r.as_of != snapshot.as_of for r in snapshots.records(self.history))
+        if first or snapshot.sequence is not None or verdict.refusal or not comparison.counts[scope].differs:
+            return verdict
+        again = f"restate --table {self.contract.table} --day {snapshot.as_of:%Y-%m-%d} --scope {scope} --reason …"
+        return replace(
+            verdict,
+            refusal=f"the scope has another snapshot of that very moment, which ./spark-submit.sh {again} replaces",
+        )
 
     def changes(self, window: Window, rows: DataFrame) -> DataFrame:
         """The good rows as changes, in the shape that `history.timeline` takes."""
@@ -215,7 +236,8 @@ class EntityLoad:
             for scope, what in found.items()
         }
 
-    def _manifests(self, feed: Feed) -> list[Manifest]:
+    def manifests(self, feed: Feed) -> list[Manifest]:
+        """What raw has of a feed, in the order of time."""
         for source, name, _ in self.lake.config.datasets():
             if f"{source.source}_{name}" == feed.bronze:
                 return raw.manifests(self.lake.root, source.source, name)

@@ -231,6 +231,8 @@ RULES: tuple[Case, ...] = (
     Case("a retract of what the snapshot found changed", "A@1 B@3 | S@5{B} | !B@3", "A[1,5) B[5,)"),
     Case("a tie below a snapshot: the snapshot still says it", "A@1 B@3 | S@5{B} | C@3", "A[1,5) B[5,)", quarantined=2),
     Case("a change below a snapshot that left the key out", "A@1 | S@5{?k.1} | B@3", "A[1,3) B[3,)"),
+    Case("past a snapshot that left the key out", "a.b:A@1 | S@3{a.b:A,?k.1} | S@5{a.b:A} | k.1:B@2",
+         "a.b: A[1,); k.1: B[2,5) -B[5,)"),
     Case("a snapshot at the very time of a change is a tie", "A@1 B@5 | S@5{A}", "A[1,)", quarantined=2),
     Case("a change at the very time of a snapshot is a tie", "A@1 | S@5{A} | B@5", "A[1,)", quarantined=2),
     Case("a change at the snapshot's time that says the same", "A@1 | S@5{B} | B@5", "A[1,5) B[5,)"),

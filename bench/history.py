@@ -115,7 +115,7 @@ def _aims(bench: Bench, workload: Workload) -> None:
     peers = [seconds for name in OPEN_FORMAT if (seconds := visible[name])]
     best, naive = min(peers, default=None), report.median("naive: day")
     folded = _sum(bench, ("varve: day", "varve: fold"))
-    report.value("visible [s]", visible)
+    report.value("seconds to visible", visible)
     report.aim_ratio(f"{of}: time to visible / naive", visible["varve"], visible["naive"], 0.25)
     report.aim_ratio(f"{of}: time to visible / best open-format peer", visible["varve"], best, 0.999)
     report.aim_ratio(f"{of}: day with its fold / naive", folded, naive, 0.5)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.meters import Reading
@@ -68,7 +69,7 @@ class Report:
     def not_run(self, competitor: str, reason: str) -> None:
         """A competitor that could not take part."""
         self._now()["not_run"][competitor] = reason
-        self.console.print(f"[yellow]{competitor} was not run[/]: {reason}")
+        self.console.print(f"[yellow]{competitor} was not run[/]: {escape(reason)}")
 
     def aim(self, name: str, value: float | None, aim: float) -> None:
         """A measured value beside the most that it should be."""

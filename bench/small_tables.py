@@ -43,7 +43,7 @@ def run(bench: Bench) -> None:
                 _process(bench, apart, changes, number, number + 1)
         seconds = bench.report.median("a process for one")
         all_apart = seconds and seconds * TABLES
-        bench.report.value(f"{TABLES} processes [s], computed from {ALONE}", all_apart)
+        bench.report.value(f"{TABLES} processes, seconds computed from {ALONE}", all_apart)
         bench.report.aim_ratio(
             f"{TABLES} tables in one session / {TABLES} processes",
             bench.report.median("one process for all"), all_apart, MOST_SHARE,

@@ -30,6 +30,8 @@ from varve.store import Commit
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
 
+CALL: Final = ("_snapshot", "_as_of", "_sequence", "_manifest")  # a snapshot that is called to speak
+
 _Place = tuple[Any, ...]  # a position that Python can sort
 
 BUCKETS: Final = 256
@@ -154,13 +156,7 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         counts = {scope: Counts(rows=_total(checksums[scope])) for scope in snapshot.scopes}
         return Comparison(snapshot, counts, None, excluded, _published(checksums, excluded, policy), is_latest)
     live = _state_before(table, snapshot, is_latest)
-    named = (
-        None
-        if is_latest
-        else table.log()
-        .filter(_scopes(snapshot))
-        .filter(_is_at(policy, F.lit(snapshot.as_of), F.lit(snapshot.sequence)))
-    )
+    named = None if is_latest else table.log().filter(_scopes(snapshot)).filter(_calls_by_name(policy, snapshot))
     if live is None:
         changes = rows.select(*policy.identity, *policy.payload).withColumns(
             {"op": F.lit("upsert"), "_kind": F.lit("inserted")}
@@ -320,6 +316,20 @@ def _is_before(policy: Policy, as_of: Column, sequence: Column) -> Column:
     return (F.col("valid_from") < as_of) | ((F.col("valid_from") == as_of) & lower)
 
 
+def _calls_by_name(policy: Policy, snapshot: Snapshot) -> Column:
+    """Whether a change makes its key be written out by a snapshot that does not differ: silence would not do there.
+
+    What stands at the snapshot's own position contradicts it or agrees with it. In a sequence domain a lower sequence
+    may
+    have a later time; only a written statement hides it.
+    """
+    as_of, sequence = F.lit(snapshot.as_of), F.lit(snapshot.sequence)
+    at = _is_at(policy, as_of, sequence)
+    if policy.domain == "time":
+        return at
+    return at | (_is_before(policy, as_of, sequence) & (F.col("valid_from") >= as_of))
+
+
 def _is_at(policy: Policy, as_of: Column, sequence: Column) -> Column:
     """Whether a change stands at the position (as_of, sequence)."""
     same = F.col("sequence").eqNullSafe(sequence)
@@ -437,10 +447,35 @@ def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
             policy, F.col("_earlier_as_of"), F.col("_earlier_sequence")
         )
         pairs = arriving.join(F.broadcast(called), list(SCOPE_COLUMNS)).filter(F.coalesce(reaches, F.lit(True)))
-        calls = pairs.select(*names, "_snapshot", "_as_of", "_sequence", "_manifest").distinct().localCheckpoint()
+        calls = pairs.select(*names, *CALL).distinct().localCheckpoint()
     finally:
         arriving.unpersist()
-    return None if calls.isEmpty() else _asserted(table, calls, known)
+    return None if calls.isEmpty() else _asserted(table, _past_exclusions(table, calls, known), known)
+
+
+def _past_exclusions(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
+    """The calls, and where a called snapshot says nothing of the key, calls on the ones that follow until one does."""
+    if not table.store.rows(table.layer, table.log_table, record="excluded"):
+        return calls
+    names = list(table.policy.identity)
+    excluded = (
+        table.records().filter("record = 'excluded'").select(*names, F.col("manifest").alias("_manifest")).distinct()
+    )
+    pairs = _with_previous(known, table.policy)
+    place = {id(record): index for index, (record, _) in enumerate(pairs)}
+    rows = [(place[id(b)], i, r.as_of, r.sequence, r.manifest) for i, (r, b) in enumerate(pairs) if b is not None]
+    number = table.log_schema(None)["sequence"].dataType.simpleString()
+    schema = f"_earlier int, _snapshot int, _as_of timestamp, _sequence {number}, _manifest string"
+    following = F.broadcast(table.spark.createDataFrame(rows, schema))
+    found = calls
+    while True:
+        unheard = calls.join(excluded, [*names, "_manifest"], "left_semi").select(
+            *names, F.col("_snapshot").alias("_earlier")
+        )
+        calls = unheard.join(following, "_earlier").select(*names, *CALL).localCheckpoint()
+        if calls.isEmpty():
+            return found.distinct()
+        found = found.unionByName(calls)
 
 
 def _called(table: HistoryTable, known: list[Record], first: _Place, last: _Place) -> DataFrame | None:

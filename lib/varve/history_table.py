@@ -111,6 +111,7 @@ class HistoryTable:
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
+        self._held: tuple[DataFrame, ...] = ()  # what the last `read` keeps in memory, until the next one
 
     @classmethod
     def of(cls, store: Store, contract: Contract) -> HistoryTable:
@@ -168,7 +169,10 @@ class HistoryTable:
         if self._outgrown():
             return history.timeline(self.log(version=behind.head), self.policy)
         small = self._is_small(behind) or not self._is_marked()
+        for frame in self._held:
+            frame.unpersist()
         work = self._small_work(versions, behind) if small else self._large_work(versions, behind)
+        self._held = work.held
         return work.kept.unionByName(work.inserted)
 
     # --- appending --------------------------------------------------------------------------------------------
@@ -452,7 +456,11 @@ class HistoryTable:
         pending = self._pending(behind).persist()
         touched = history.touched(pending, p).persist()
         opened = versions.filter("is_open").filter(self._pruned(behind))
-        found = history.of_identities(opened, touched, p).persist()
+        # Only the narrow columns are kept: whole rows are joined where they are needed, so that a reader's own
+        # columns and
+        # filters reach the files.
+        place = [*names, "last_position", "version_key", "is_open"]
+        found = history.of_identities(opened.select(place), touched, p).persist()
         last = found.select(*names, "last_position", F.lit(True).alias("is_known"))
         kinds = touched.join(last, names, "left")
         is_waiting = F.lit(False)
@@ -466,9 +474,9 @@ class HistoryTable:
         held = (pending, touched, found, kinds)
 
         on_time, late = kinds.filter("not is_late"), kinds.filter("is_late")
-        going_on = history.of_identities(found, on_time, p)
+        going_on = history.of_identities(opened, on_time, p)
         inserted = history.continuation(going_on, history.of_identities(pending, on_time, p), p)
-        removed = going_on.select(*names, "version_key", "is_open")
+        removed = history.of_identities(found, on_time, p).select(*names, "version_key", "is_open")
         marked = versions.join(F.broadcast(kinds.select(*names, "is_late")), names, "left_outer")
         stays = F.col("is_late").isNull() | (~F.col("is_late") & ~F.col("is_open"))
         kept = marked.filter(stays).select(*versions.columns)

@@ -143,7 +143,7 @@ class Load:
         ]
         with _OPS:
             if transaction not in self.store.loaded("ops", ops.DRIFT):
-                frame = self.store.spark.createDataFrame(rows, ops.ddl(ops.DRIFT))
+                frame = self.store.frame(rows, ops.ddl(ops.DRIFT))
                 self.store.append(frame, "ops", ops.DRIFT, txn=transaction, partition_by=())
 
     def _missing(self, manifest: Manifest, difference: Drift) -> ParkedError:

@@ -375,7 +375,7 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
     """Log the snapshot: its records, its differences and what they make necessary to say again; one commit, once."""
     snapshot, policy = comparison.snapshot, table.policy
     schema = table.log_schema(comparison.changes)
-    rows = table.spark.createDataFrame(
+    rows = table.store.frame(
         [_record_row(scope, comparison, schema) for scope in snapshot.scopes], schema
     )  # fmt: skip
     if comparison.changes is not None and comparison.differs:
@@ -466,7 +466,7 @@ def _past_exclusions(table: HistoryTable, calls: DataFrame, known: list[Record])
     rows = [(place[id(b)], i, r.as_of, r.sequence, r.manifest) for i, (r, b) in enumerate(pairs) if b is not None]
     number = table.log_schema(None)["sequence"].dataType.simpleString()
     schema = f"_earlier int, _snapshot int, _as_of timestamp, _sequence {number}, _manifest string"
-    following = F.broadcast(table.spark.createDataFrame(rows, schema))
+    following = F.broadcast(table.store.frame(rows, schema))
     found = calls
     while True:
         unheard = calls.join(excluded, [*names, "_manifest"], "left_semi").select(
@@ -493,7 +493,7 @@ def _called(table: HistoryTable, known: list[Record], first: _Place, last: _Plac
         f"scope_country string, scope_entity string, _snapshot int, _as_of timestamp, "
         f"_sequence {number}, _manifest string, _earlier_as_of timestamp, _earlier_sequence {number}"
     )
-    return table.spark.createDataFrame(rows, schema)
+    return table.store.frame(rows, schema)
 
 
 def _asserted(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
@@ -510,7 +510,7 @@ def _asserted(table: HistoryTable, calls: DataFrame, known: list[Record]) -> Dat
     state = (
         history.timeline(before, each).filter("is_current").select(*names, *policy.payload, F.lit("upsert").alias("op"))
     )
-    recorded = table.spark.createDataFrame(
+    recorded = table.store.frame(
         [(i, r.recorded_at, r.contract_version) for i, (r, _) in enumerate(_with_previous(known, policy))],
         "_snapshot int, recorded_at timestamp, contract_version string",
     )

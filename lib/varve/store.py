@@ -20,6 +20,8 @@ from delta.tables import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve.errors import DefectError, StorageError
 from varve.scope import SCOPE_COLUMNS
@@ -166,6 +168,16 @@ class Store:
                 found=str(error).splitlines()[0],
                 remedy="was its job run? ./spark-submit.sh check tells",
             ) from error
+
+    def frame(self, rows: Sequence[tuple[object, ...]], schema: StructType | str) -> DataFrame:
+        """A few rows of our own as a frame: local rows of the plan, without a Python worker."""
+        spark = self.spark  # a DDL text is parsed by the JVM
+        fields = _parse_datatype_string(schema) if isinstance(schema, str) else schema
+        assert isinstance(fields, StructType)
+        arrow = to_arrow_schema(fields, timezone="UTC")
+        columns = list(zip(*rows, strict=True)) or [()] * len(arrow)
+        arrays = [pyarrow.array(list(column), type=field.type) for column, field in zip(columns, arrow, strict=True)]
+        return spark.createDataFrame(pyarrow.Table.from_arrays(arrays, schema=arrow), fields)
 
     def read_files(self, layer: str, table: str, files: Sequence[Mapping[str, Any]]) -> DataFrame:
         """The rows of some files of a table that has no deletion vectors."""

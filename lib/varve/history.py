@@ -247,8 +247,7 @@ def _position(policy: Policy) -> Column:
 
 
 def _greatest(valid_from: str, sequence: str, policy: Policy, key: WindowSpec) -> Column:
-    """The position behind which a change surely goes on: the greatest one, in a sequence domain the greatest of each
-    part."""
+    """The position behind which a change surely goes on: the greatest; in a sequence domain, of each part."""
     if policy.domain == "time":
         return F.max(F.struct(F.col(valid_from), F.col(sequence))).over(key)
     return F.struct(F.max(valid_from).over(key).alias("valid_from"), F.max(sequence).over(key).alias("sequence"))
@@ -291,9 +290,7 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """The identities that changes touch, with what decides how they are folded.
 
     Returns (identity, first_from, first_sequence, is_plain, has_delete), one row per identity; is_plain: no retract
-    and no
-    two different changes at one position, so that the changes can be put after the open row as they are.
-    """
+    and no two different changes at one position, so that the changes can be put after the open row as they are."""
     statements = pending.select(
         *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"),
         F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content_hash"),
@@ -339,13 +336,10 @@ def continuation(open_rows: DataFrame, pending: DataFrame, policy: Policy) -> Da
 def compared(rows: DataFrame, live: DataFrame, policy: Policy, *, named: DataFrame | None = None) -> DataFrame:
     """What a snapshot says that the state before it does not.
 
-    rows: the snapshot (identity, payload); live: the live rows of its scopes just before it; named: identities of which
-    the log says something at the snapshot's own position, so that the snapshot must be written out beside it. An
-    identity
-    that the snapshot states twice with different content is returned with all its rows: the log shows the
-    contradiction.
-    Returns (identity, payload, op, _kind [inserted, changed, deleted, unchanged]).
-    """
+    rows: the snapshot (identity, payload); live: the live rows of its scopes just before it; named: identities of
+    which the log says something at the snapshot's own position, so that the snapshot must be written out beside it.
+    An identity that the snapshot states twice with different content is returned with all its rows: the log shows the
+    contradiction. Returns (identity, payload, op, _kind [inserted, changed, deleted, unchanged])."""
     names = list(policy.identity)
     key = Window.partitionBy(*names)
     hashed = rows.select(*names, *policy.payload, row_hash(policy.payload).alias("_new_hash"))
@@ -385,10 +379,8 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     """What is wrong with versions: (identity, kind, detail), one row per identity and kind; nothing when all is well.
 
     Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns
-    contradict
-    its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and that is
-    absent).
-    """
+    contradict its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and
+    that is absent)."""
     life = Window.partitionBy(*policy.identity).orderBy("valid_from", F.col("valid_to").asc_nulls_last())
     key = Window.partitionBy(*policy.identity)
     following = F.lead("valid_from").over(life)

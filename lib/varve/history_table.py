@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 FOLD: Final = "fold"
 
-# A fold rewrites the touched scopes when they are small or when much of them changed; else it exchanges rows in one
-# MERGE.
+# A fold rewrites the touched scopes when they are small or when much of them changes, else it exchanges rows by MERGE.
 REWRITE_BELOW_ROWS: Final = 500_000
 REWRITE_ABOVE_SHARE: Final = 0.2
 MOST_TIES: Final = 1000  # statements that a fold reports
@@ -106,8 +105,7 @@ class HistoryTable:
         unlisted: tuple[str, ...] = (),
     ) -> None:
         """schema: of keys and payload by the contract, None: as the log has it. unlisted: key columns that must not
-        enter
-        statistics, because they are personal."""
+        enter statistics, because they are personal."""
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
@@ -216,8 +214,7 @@ class HistoryTable:
         )  # fmt: skip
 
     def _widen_log(self) -> None:
-        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare, and one
-        commit."""
+        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare; one commit."""
         if self._schema is None or not self.store.exists(self.layer, self.log_table):
             return
         logged = self.store.read(self.layer, self.log_table)
@@ -382,8 +379,7 @@ class HistoryTable:
     # --- inside: what is behind -------------------------------------------------------------------------------
 
     def _outgrown(self) -> str | None:
-        """Why the folded rows cannot be gone on with: the contract has other columns or types than they were folded
-        with.
+        """Why the folded rows cannot be gone on with: the contract has other columns or types than at the fold.
 
         A new column is no reason: it is null in every row before it, and a null adds nothing to a hash.
         """

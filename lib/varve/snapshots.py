@@ -138,9 +138,7 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
     """The snapshot beside the state before it.
 
     rows: (identity, payload) of its scopes; excluded: identities that it holds but says nothing valid about: they
-    count as
-    present. Only buckets whose checksum differs from the snapshot before are compared row by row.
-    """
+    count as present. Only buckets whose checksum differs from the snapshot before are compared row by row."""
     policy = table.policy
     if policy.domain == "sequence" and snapshot.sequence is None:
         raise ContractError(
@@ -320,9 +318,7 @@ def _calls_by_name(policy: Policy, snapshot: Snapshot) -> Column:
     """Whether a change makes its key be written out by a snapshot that does not differ: silence would not do there.
 
     What stands at the snapshot's own position contradicts it or agrees with it. In a sequence domain a lower sequence
-    may
-    have a later time; only a written statement hides it.
-    """
+    may have a later time; only a written statement hides it."""
     as_of, sequence = F.lit(snapshot.as_of), F.lit(snapshot.sequence)
     at = _is_at(policy, as_of, sequence)
     if policy.domain == "time":

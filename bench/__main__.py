@@ -13,7 +13,7 @@ from bench.bench import Bench
 def main(argv: list[str]) -> int:
     """Run one benchmark; 0 also when an aim was missed: the figures say so."""
     arguments = parse(argv)
-    bench = Bench(arguments, asdict(arguments))
+    bench = Bench(arguments, {name: value for name, value in asdict(arguments).items() if name != "work"})
     importlib.import_module(f"bench.{arguments.name}").run(bench)
     bench.close()
     return 0

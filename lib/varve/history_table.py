@@ -78,9 +78,12 @@ class _Behind:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What changes in the versions. kept: the rows that stay, of all scopes; inserted: versions that come; removed:
-    (identity, version_key, is_open) of those that go; whole_keys: whether closed rows are among them; held:
-    persisted."""
+    """What changes in the versions.
+
+    kept: the rows that stay, of all scopes; inserted: versions that come; removed: (identity, version_key, is_open) of
+    those that go; whole_keys: identities made anew from their whole log, None when there are none; touched: all
+    identities, with how they are folded; held: persisted frames.
+    """
 
     kept: DataFrame
     inserted: DataFrame

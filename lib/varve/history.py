@@ -294,7 +294,7 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     statements = pending.select(
         *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"),
         F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content_hash"),
-    ).distinct()  # fmt: skip
+    ).repartition(*policy.identity).distinct()  # fmt: skip
     return statements.groupBy(*policy.identity).agg(
         F.min("valid_from").alias("first_from"),
         F.min("sequence").alias("first_sequence"),

@@ -22,7 +22,7 @@ from varve import history, snapshots
 from varve.errors import StorageError
 from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS
-from varve.snapshots import Comparison, Snapshot
+from varve.snapshots import STATISTICS_STEP, Comparison, Snapshot
 from varve.store import Commit, Loaded, Store
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ FOLD: Final = "fold"
 # A fold rewrites the touched scopes when they are small or when much of them changes, else it exchanges rows by MERGE.
 REWRITE_BELOW_ROWS: Final = 500_000
 REWRITE_ABOVE_SHARE: Final = 0.2
+BROADCAST_BELOW_ROWS: Final = 1_000_000  # of a MERGE's source
 MOST_TIES: Final = 1000  # statements that a fold reports
 MOST_LITERALS: Final = 64  # scopes or key ranges that a predicate names one by one
 
@@ -65,7 +66,8 @@ class Plan:
 class _Behind:
     """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
 
-    scopes: (country, entity); lowest, highest: bounds of the first key, None when unknown.
+    scopes: (country, entity); lowest, highest: bounds of the first key, None when unknown; is_later: every one of them
+    is later than all that is folded, so no key can be late.
     """
 
     files: tuple[Mapping[str, Any], ...]
@@ -74,6 +76,7 @@ class _Behind:
     rows: int
     lowest: object = None
     highest: object = None
+    is_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class HistoryTable:
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
-        self._held: tuple[DataFrame, ...] = ()  # what the last `read` keeps in memory, until the next one
+        self._last_read: tuple[tuple[int, int], _Work] | None = None  # and the versions and log that it was of
 
     @classmethod
     def of(cls, store: Store, contract: Contract) -> HistoryTable:
@@ -169,12 +172,22 @@ class HistoryTable:
             return versions
         if self._outgrown():
             return history.timeline(self.log(version=behind.head), self.policy)
-        small = self._is_small(behind) or not self._is_marked()
-        for frame in self._held:
-            frame.unpersist()
-        work = self._small_work(versions, behind) if small else self._large_work(versions, behind)
-        self._held = work.held
+        work = self._work_read(versions, behind, folded)
         return work.kept.unionByName(work.inserted)
+
+    def _work_read(self, versions: DataFrame, behind: _Behind, folded: int) -> _Work:
+        """What `read` computes; the same frames as long as nothing was appended or folded, for they hold memory."""
+        state = (folded, behind.head)
+        if self._last_read is not None:
+            known, work = self._last_read
+            if known == state:
+                return work
+            for frame in work.held:
+                frame.unpersist()
+        small = self._is_small(behind) or not self._is_marked()
+        work = self._small_work(versions, behind) if small else self._large_work(versions, behind)
+        self._last_read = state, work
+        return work
 
     # --- appending --------------------------------------------------------------------------------------------
 
@@ -300,17 +313,19 @@ class HistoryTable:
         if not self._is_marked():
             self._mark_all(self.log(version=self._watermark()), head, self.versions())
         versions = self.versions()
-        work = self._large_work(versions, behind)
+        work = self._large_work(versions, behind, whole=True)
         assert work.removed is not None
         assert work.touched is not None
-        # Both are used several times and have deep plans: computed once, and cut off from where they came from.
-        inserted, removed = work.inserted.localCheckpoint(), work.removed.localCheckpoint()
+        # Used several times, with a deep plan: computed once, and cut off from where it came from.
+        exchanged = self._exchanged(work.inserted, work.removed).localCheckpoint()
         try:
+            inserted = exchanged.filter("_old_key is null").drop("_old_key")
             doubtful = work.touched.filter("has_delete or not is_plain or is_late")
             self._mark_waiting(doubtful, inserted, head, txn="waiting")
-            counts = (inserted.count(), removed.count())
+            counts = exchanged.agg(F.count("_old_key").alias("removed"), F.count("*").alias("all")).first()
+            assert counts is not None
             note = {**self._note(head), "marked": True}
-            if counts[1] > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
+            if counts.removed > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
                 rows = work.kept.filter(_in_scopes(behind.scopes)).unionByName(inserted)
                 rows = rows.sortWithinPartitions(*self.policy.identity)
                 where = _in_scopes(behind.scopes)
@@ -319,7 +334,8 @@ class HistoryTable:
                 )
             else:
                 commit = self.store.exchange(
-                    self._exchanged(inserted, removed), self.layer, self.entity,
+                    F.broadcast(exchanged) if counts["all"] <= BROADCAST_BELOW_ROWS else exchanged,
+                    self.layer, self.entity,
                     on=self._on(behind, work), when_insert="new._old_key is null",
                     insert={c: f"new.{c}" for c in versions.columns}, txn=FOLD, version=head, note=note,
                 )  # fmt: skip
@@ -327,7 +343,7 @@ class HistoryTable:
             if work.whole_keys is not None:
                 log = history.of_identities(self.log(version=head), work.whole_keys, self.policy)
                 tied = tuple(history.quarantined(log, self.policy).take(MOST_TIES))
-            return Fold(commit.version, *counts, quarantined=tied)
+            return Fold(commit.version, counts["all"] - counts.removed, counts.removed, quarantined=tied)
         finally:
             for frame in work.held:
                 frame.unpersist()
@@ -413,19 +429,22 @@ class HistoryTable:
         head, mark = self._head(), self._watermark()
         if head is None or mark is None or head <= mark:
             return None
-        added = self.store.added(self.layer, self.log_table, after=mark, to=head)
-        files = tuple(f for f in added if f["partition.record"] == "change")
+        known = self.store.files(self.layer, self.log_table, version=mark)
+        seen = {file["path"] for file in known}
+        changes = [f for f in self.store.files(self.layer, self.log_table, version=head) if _holds_changes(f)]
+        files = tuple(file for file in changes if file["path"] not in seen)
         if not files:
             return None
+        scopes = tuple(sorted({_scope_of(file) for file in files}))
+        folded = [file for file in known if _holds_changes(file) and _scope_of(file) in scopes]
         key = self.policy.keys[0]
         lows: list[Any] = [f.get(f"min.{key}") for f in files]
         highs: list[Any] = [f.get(f"max.{key}") for f in files]
-        known = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
+        bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
         return _Behind(
-            files=files, head=head,
-            scopes=tuple(sorted({(f["partition.scope_country"], f["partition.scope_entity"]) for f in files})),
-            rows=sum(f["num_records"] for f in files),
-            lowest=min(lows) if known else None, highest=max(highs) if known else None,
+            files=files, head=head, scopes=scopes, rows=sum(f["num_records"] for f in files),
+            lowest=min(lows) if bounded else None, highest=max(highs) if bounded else None,
+            is_later=self.policy.domain == "time" and _is_later(files, folded),
         )  # fmt: skip
 
     def _is_small(self, behind: _Behind) -> bool:
@@ -434,9 +453,7 @@ class HistoryTable:
     def _rows(self, scopes: Sequence[tuple[str, str]]) -> int:
         """Versions in these scopes, by the statistics of the files."""
         files = self.store.files(self.layer, self.entity)
-        return sum(
-            f["num_records"] for f in files if (f["partition.scope_country"], f["partition.scope_entity"]) in scopes
-        )
+        return sum(f["num_records"] for f in files if _scope_of(f) in scopes)
 
     def _pending(self, behind: _Behind) -> DataFrame:
         return self._shaped(self.store.read_files(self.layer, self.log_table, behind.files)).drop("record")
@@ -449,17 +466,43 @@ class HistoryTable:
         kept = history.of_identities(versions, touched, p, keep=False)
         return _Work(kept, history.timeline(history.of_identities(log, touched, p), p, ties=ties))
 
-    def _large_work(self, versions: DataFrame, behind: _Behind) -> _Work:
-        """Keys that go on from their open row; the others anew from their whole log. The open rows are scanned once."""
+    def _large_work(self, versions: DataFrame, behind: _Behind, *, whole: bool = False) -> _Work:
+        """Keys that go on from their open row; the others anew from their whole log.
+
+        whole: the open rows of the touched keys are kept with all their columns, for a fold; else they are read where
+        they are needed, so that a reader's own columns and filters reach the files.
+        """
         p, names = self.policy, list(self.policy.identity)
         pending = self._pending(behind).persist()
         touched = history.touched(pending, p).persist()
         opened = versions.filter("is_open").filter(self._pruned(behind))
-        # Only the narrow columns are kept: whole rows are joined where they are needed, so that a reader's own
-        # columns and
-        # filters reach the files.
-        place = [*names, "last_position", "version_key", "is_open"]
-        found = history.of_identities(opened.select(place), touched, p).persist()
+        opened = opened.alias("row").join(*self._on_identity(touched, behind), "left_semi")
+        opened = opened.persist() if whole else opened
+        held = (pending, touched, opened) if whole else (pending, touched)
+        place = [*names, "version_key", "is_open"]
+        if behind.is_later and touched.filter("not is_plain").isEmpty():
+            kinds = touched.select(*names, F.lit(False).alias("is_late"), "is_plain", "has_delete")
+            inserted = history.continuation(opened, pending, p)
+            return _Work(self._kept(versions, kinds, behind), inserted, opened.select(place), None, kinds, held)
+
+        found = opened.select(*place, "last_position").persist()
+        kinds = self._kinds(touched, found).persist()
+        held = (*held, found, kinds)
+        on_time, late = kinds.filter("not is_late"), kinds.filter("is_late")
+        going_on = history.of_identities(opened, on_time, p)
+        inserted = history.continuation(going_on, history.of_identities(pending, on_time, p), p)
+        removed = history.of_identities(found, on_time, p).select(place)
+        if late.isEmpty():
+            return _Work(self._kept(versions, kinds, behind), inserted, removed, None, kinds, held)
+        log = self.log(version=behind.head).filter(self._pruned(behind))
+        inserted = inserted.unionByName(history.timeline(history.of_identities(log, late, p), p))
+        old = history.of_identities(versions.filter(self._pruned(behind)), late, p)
+        kept = history.of_identities(self._kept(versions, kinds, behind), late, p, keep=False)
+        return _Work(kept, inserted, removed.unionByName(old.select(place)), late, kinds, held)
+
+    def _kinds(self, touched: DataFrame, found: DataFrame) -> DataFrame:
+        """The touched identities and whether they are late: (identity, is_late, is_plain, has_delete)."""
+        names = list(self.policy.identity)
         last = found.select(*names, "last_position", F.lit(True).alias("is_known"))
         kinds = touched.join(last, names, "left")
         is_waiting = F.lit(False)
@@ -468,23 +511,26 @@ class HistoryTable:
             kinds = kinds.join(marks.withColumn("is_waiting", F.lit(True)), names, "left")
             is_waiting = F.col("is_waiting").isNotNull()
         is_new = F.col("is_known").isNull() & F.col("is_plain") & ~is_waiting
-        is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
-        kinds = kinds.select(*names, is_late.alias("is_late"), "is_plain", "has_delete").persist()
-        held = (pending, touched, found, kinds)
+        is_late = ~(is_new | F.coalesce(history.continues(self.policy), F.lit(False)))
+        return kinds.select(*names, is_late.alias("is_late"), "is_plain", "has_delete")
 
-        on_time, late = kinds.filter("not is_late"), kinds.filter("is_late")
-        going_on = history.of_identities(opened, on_time, p)
-        inserted = history.continuation(going_on, history.of_identities(pending, on_time, p), p)
-        removed = history.of_identities(found, on_time, p).select(*names, "version_key", "is_open")
-        marked = versions.join(F.broadcast(kinds.select(*names, "is_late")), names, "left_outer")
-        stays = F.col("is_late").isNull() | (~F.col("is_late") & ~F.col("is_open"))
-        kept = marked.filter(stays).select(*versions.columns)
-        if late.isEmpty():
-            return _Work(kept, inserted, removed, None, kinds, held)
-        log = self.log(version=behind.head).filter(self._pruned(behind))
-        inserted = inserted.unionByName(history.timeline(history.of_identities(log, late, p), p))
-        old = history.of_identities(versions.filter(self._pruned(behind)), late, p)
-        return _Work(kept, inserted, removed.unionByName(old.select(*removed.columns)), late, kinds, held)
+    def _kept(self, versions: DataFrame, kinds: DataFrame, behind: _Behind) -> DataFrame:
+        """The versions without the open rows of the touched identities; no row of them is shuffled."""
+        touched, same = self._on_identity(kinds, behind)
+        return versions.alias("row").join(touched, same & F.col("row.is_open"), "left_anti")
+
+    def _on_identity(self, touched: DataFrame, behind: _Behind) -> tuple[DataFrame, Column]:
+        """The touched identities, broadcast, and the condition that joins them to the alias `row`.
+
+        One scope is compared with literals: a join on one number is by far the cheapest.
+        """
+        same: Column = F.lit(True)
+        for index, name in enumerate(SCOPE_COLUMNS):
+            own = F.lit(behind.scopes[0][index]) if len(behind.scopes) == 1 else F.col(f"touched.{name}")
+            same &= F.col(f"row.{name}") == own
+        for name in self.policy.keys:
+            same &= F.col(f"row.{name}") == F.col(f"touched.{name}")
+        return F.broadcast(touched.select(*self.policy.identity)).alias("touched"), same
 
     def _pruned(self, behind: _Behind, prefix: str = "") -> Column:
         """A predicate of literals that holds for every touched row, so that Delta can leave files out."""
@@ -561,6 +607,23 @@ class HistoryTable:
             "delta.enableDeletionVectors": "true",
             "delta.dataSkippingStatsColumns": ",".join([*self._listed_keys(), "valid_from", "valid_to", "version_key"]),
         }
+
+
+def _holds_changes(file: Mapping[str, Any]) -> bool:
+    return bool(file["partition.record"] == "change")
+
+
+def _scope_of(file: Mapping[str, Any]) -> tuple[str, str]:
+    return file["partition.scope_country"], file["partition.scope_entity"]
+
+
+def _is_later(files: Sequence[Mapping[str, Any]], than: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every change of some files is later than all of others, by their statistics."""
+    earliest: list[Any] = [f.get("min.valid_from") for f in files]
+    latest: list[Any] = [f.get("max.valid_from") for f in than]
+    if None in earliest or None in latest:
+        return False
+    return all(first > last + STATISTICS_STEP for last in latest for first in earliest)
 
 
 def _in_scopes(scopes: Sequence[tuple[str, str]]) -> str:

@@ -114,6 +114,7 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",  # few full partitions, not many empty ones
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "64m",
         "spark.sql.autoBroadcastJoinThreshold": "64m",  # key sets of a change are small beside a history
+        "spark.sql.parquet.pushdown.inFilterThreshold": "1000",  # a list of keys reads its pages only, not their span
         "spark.locality.wait": "0",
         "spark.scheduler.mode": "FAIR",  # tables loaded side by side share the cores
         # Quiet

@@ -106,14 +106,6 @@ class Store:
         found: list[dict[str, Any]] = pyarrow.table(log.get_add_actions(flatten=True)).to_pylist()
         return found
 
-    def added(self, layer: str, table: str, *, after: int, to: int) -> list[dict[str, Any]]:
-        """The files that a table without deletions got in the versions (after, to], as `files` tells them.
-
-        Raises StorageError when the log no longer knows version `after`.
-        """
-        before = {file["path"] for file in self.files(layer, table, version=after)}
-        return [file for file in self.files(layer, table, version=to) if file["path"] not in before]
-
     def rows(self, layer: str, table: str, **partition: str) -> int:
         """Rows by the statistics of the files (deleted rows of not yet rewritten files included), of one partition."""
         return sum(
@@ -207,7 +199,10 @@ class Store:
         if reached is not None and reached >= version:
             return Commit()
         writer = rows.write.format("delta").mode("append").options(**_options(txn, version, note))
-        if self.exists(layer, table):
+        log = self._log(layer, table)
+        if log is not None:
+            if set(rows.columns) <= {field.name for field in log.schema().fields} and rows.isEmpty():
+                return self._commit_nothing(log, txn, version, note)
             writer = writer.option("mergeSchema", "true")
         else:
             writer = writer.partitionBy(*partition_by).options(**(properties or {}))
@@ -252,9 +247,12 @@ class Store:
     ) -> Commit:
         """Delete the rows that `source` matches and insert its others, in one commit with deletion vectors.
 
-        on: over the aliases `old` (the table) and `new` (the source).
+        on: over the aliases `old` (the table) and `new` (the source); source: checkpointed, Delta takes no copy of it.
         """
         with self._session_of_its_own(txn, version, note) as session:
+            session.conf.set("spark.databricks.delta.merge.materializeSource", "none")
+            # The join keeps every row of the source, so it cannot be broadcast; hashing it spares a sort of the table.
+            session.conf.set("spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold", "256m")
             (
                 DeltaTable.forPath(session, self.path(layer, table))
                 .alias("old")
@@ -292,6 +290,19 @@ class Store:
         if note is not None:
             session.conf.set(_NOTE, json.dumps(note))
         yield session
+
+    def _commit_nothing(
+        self, log: deltalake.DeltaTable, txn: str, version: int, note: Mapping[str, Any] | None
+    ) -> Commit:
+        """A commit of the transaction alone, without a Spark job."""
+        told = {} if note is None else {"userMetadata": json.dumps(note)}
+        log.create_write_transaction(
+            [], mode="append", schema=log.schema(),
+            commit_properties=deltalake.CommitProperties(
+                custom_metadata=told, app_transactions=[deltalake.Transaction(txn, version)]
+            ),
+        )  # fmt: skip
+        return Commit(version=log.version())
 
     def _committed(self, layer: str, table: str, txn: str | None, version: int) -> Commit:
         """The last commit, once it is proved that it carries the transaction."""

@@ -59,10 +59,13 @@ TIMELINE = [
 FOLDING = [
     Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
     Mutant("a folded tombstone is like any row", 'F.lit(True).alias("_is_folded")', 'F.lit(False).alias("_is_folded")'),
-    Mutant("late keys keep their old versions", '(~F.col("is_late") & ~F.col("is_open"))', '~F.col("is_open")'),
-    Mutant("open rows that go on are kept too", '(~F.col("is_late") & ~F.col("is_open"))', '~F.col("is_late")'),
+    Mutant("late keys keep their old versions", "late, p, keep=False", "late.limit(0), p, keep=False"),
+    Mutant(
+        "open rows that go on are kept too", 'same & F.col("row.is_open"), "left_anti"', 'F.lit(False), "left_anti"'
+    ),
     Mutant("nothing is late", 'is_late.alias("is_late")', 'F.lit(False).alias("is_late")'),
-    Mutant("the first load after a fold is skipped", "table, after=mark, to=head", "table, after=mark + 1, to=head"),
+    Mutant("the first load after a fold is skipped", "log_table, version=mark)", "log_table, version=mark + 1)"),
+    Mutant("all is later than what is folded", "all(first > last +", "all(True or first > last +"),
 ]
 SMALL = [
     Mutant("touched keys keep their old versions", "(versions, touched, p, keep=False)", "(versions, touched, p)"),

@@ -156,6 +156,49 @@ def files(engine: Engine) -> set[str]:
     return set(deltalake.DeltaTable(engine.store.path("silver", ENTITY)).file_uris())
 
 
+LATER = {
+    "update": ("A@1 a.b:A@1", "B@3"),
+    "no_op_then_update": ("A@1", "A@3", "B@5"),
+    "new_key": ("A@1", "x.y:B@3"),
+    "delete_and_return": ("A@1", "-@3", "A@5"),
+    "delete_of_what_was_never_seen": ("A@1", "x.y:-@3", "x.y:B@5"),
+    "two_versions_in_one_load": ("A@1", "B@3 C@4", "D@5"),
+    "tie_in_the_load": ("A@1", "B@3 C@3", "D@5"),
+    "tie_in_the_load_that_grows": ("A@1", "B@3 C@3 a.b:A@3", "D@3"),
+    "same_time_as_the_folded_says_other": ("A@2", "B@2"),
+    "same_time_as_the_folded_says_the_same": ("A@2", "A@2 B@3"),
+}
+
+
+@pytest.mark.parametrize("loads", [pytest.param(loads, id=rule) for rule, loads in LATER.items()])
+def test_loads_that_come_in_order(shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...]) -> None:
+    """Each load later than all before it, as most days are: the statistics of the log tell read and fold so."""
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
+    for name in engine.world.manifests:
+        engine.hear(name)
+        with engine.great():
+            engine.check(engine.table.read(), f"read with {name}")
+            engine.table.fold()
+        engine.check(engine.table.versions(), f"the versions with {name}")
+
+
+def test_an_empty_append_is_remembered_and_writes_no_file(shared_spark: SparkSession, engine: Engine) -> None:
+    engine.hear("changes-0")
+    engine.fold()
+    log = f"{ENTITY}_changes"
+    before, nothing = engine.store.files("silver", log), changes_frame(shared_spark, [], TIME_LAW)
+    jobs = jobs_of(shared_spark, lambda: engine.table.append(nothing, txn="nothing"))
+    assert jobs <= 1, "one look whether there is a row"
+    assert engine.store.files("silver", log) == before
+    assert "nothing" in engine.table.loaded()
+    assert engine.store.last_note("silver", log, "changes") == {"kind": "changes"}
+    committed = table_versions(engine)
+    engine.table.append(nothing, txn="nothing")
+    assert jobs_of(shared_spark, engine.table.fold) == 0
+    assert table_versions(engine) == committed
+    engine.check(engine.table.read(), "read")
+
+
 def test_another_scope_is_not_rewritten(shared_spark: SparkSession, lake_dir: Path) -> None:
     """A fold leaves the files of scopes alone that nothing touched."""
     both = tuple(statements_in("A@1 a.b:A@1", scope_of(0)) + statements_in("A@1 a.b:A@1", scope_of(1)))

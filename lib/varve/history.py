@@ -1,6 +1,6 @@
 """History: the versions of an entity as a pure function of the changes that were observed. PURE.
 
-`timeline` is the law, written plainly; the store's fast paths (`continuation`, `compared`) must give what it gives.
+`timeline` is the law, written plainly; the store's fast paths (`continued`, `compared`) must give what it gives.
 Semantics with pictures and examples: docs/history.md.
 
 Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attributes, overwritten columns):
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Final, Literal
+from zlib import crc32
 
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
@@ -95,18 +96,36 @@ class Policy:
         return (*self.attributes, *self.overwritten)
 
 
+_BESIDE: Final = (
+    "_is_folded",
+    "_is_extended",
+    "_follows_folded",
+    "_next_deleted",
+    "_next_recorded_at",
+    "_next_to",
+    "_newest",
+)  # what `_versions` tells of a row
+
+
 # --- the law --------------------------------------------------------------------------------------------------
 
 
-def timeline(changes: DataFrame, policy: Policy, *, ties: Observation | None = None) -> DataFrame:
+def timeline(changes: DataFrame, policy: Policy, *, seen: Observation | None = None) -> DataFrame:
     """The versions that a set of changes gives: any order, any repetition of the rows gives the same versions.
 
-    ties: told how many statements contradict each other (`tied`), once the versions have been computed.
+    seen: told, once the versions have been computed, how many statements contradict each other (`tied`) and how many
+    may leave their key without a version (`doubtful`: deletes, and all that is not accepted).
     """
     statements = _statements(changes, policy)
-    if ties is not None:
-        statements = statements.observe(ties, F.count(F.when(F.col("_verdict") == "tied", 1)).alias("tied"))
-    return _versions(_shown(statements.filter("_verdict = 'accepted'"), policy), policy)
+    if seen is not None:
+        is_doubtful = (F.col("op") == DELETE) | ~F.col("_verdict").isin("accepted", "repeated")
+        statements = statements.observe(
+            seen,
+            F.count(F.when(F.col("_verdict") == "tied", 1)).alias("tied"),
+            F.count(F.when(is_doubtful, 1)).alias("doubtful"),
+        )
+    versions = _versions(_shown(statements.filter("_verdict = 'accepted'"), policy), policy)
+    return versions.drop(*_BESIDE)
 
 
 def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
@@ -119,50 +138,51 @@ def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
 
 
 def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
-    """Every distinct statement of the changes with its verdict: accepted, tied, retracted or retract.
+    """Every statement of the changes with its verdict: accepted, tied, retracted, retract or repeated.
 
     Identical redeliveries are one statement, recorded when the first of them was; a retract removes what stands at its
-    position with its content, without content all that stands there.
+    position with its content, without content all that stands there. What a delete carries is no content.
     """
-    key = Window.partitionBy(*policy.identity)
-    content = Window.partitionBy(*policy.identity, "_position", "_content")
-    place = Window.partitionBy(*policy.identity, "_position")
+    place = [*policy.identity, *_place(policy)]
+    key, position, content = (Window.partitionBy(*names) for names in (policy.identity, place, [*place, "_content"]))
+    is_retract, is_delete = F.col("op") == RETRACT, F.col("op") == DELETE
+    copies = content.orderBy(is_retract, "recorded_at")
+    all_copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    is_bare = reduce(Column.__and__, [F.col(c).isNull() for c in policy.payload], F.lit(True))
+    said = F.col("row_hash") if not policy.overwritten else row_hash(policy.payload)
+    is_first = ~is_retract & (F.col("_copy") == 1)
 
-    is_delete = F.col("op") == DELETE
-    values = F.struct(*[F.when(~is_delete, F.col(c)).alias(c) for c in policy.payload]) if policy.payload else F.lit("")
-    is_bare = reduce(Column.__and__, [F.col(f"_content.{c}").isNull() for c in policy.payload], F.lit(True))
-    is_retract = F.col("op") == RETRACT
-
-    distinct = (
-        changes.repartition(*policy.identity)
-        .withColumn("_position", _position(policy))
-        .withColumn("last_position", _greatest("valid_from", "sequence", policy, key))
-        .withColumn("_content", values)
-        .groupBy(*policy.identity, "_position", "op", "_content")
-        .agg(
-            F.min("valid_from").alias("valid_from"),
-            F.first("sequence").alias("sequence"),
-            F.min("recorded_at").alias("recorded_at"),
-            F.first("last_position").alias("last_position"),
-        )
-    )
-    stands = ~is_retract & ~F.col("_is_retracted")
     return (
-        distinct.withColumn(
-            "_is_retracted",
-            F.max(is_retract & is_bare).over(place)
-            | F.coalesce(F.max(F.when(~is_delete, is_retract)).over(content) & ~is_delete, F.lit(False)),
+        changes.repartition(*policy.identity)  # this shuffle and one sort serve every window below
+        .withColumn("row_hash", row_hash(policy.attributes))
+        .withColumn("_content", F.when(~is_delete, said))
+        .withColumns(
+            {
+                "_copy": F.row_number().over(copies),
+                "_earliest": F.min(F.when(~is_retract, F.col("valid_from"))).over(all_copies),
+                "_is_retracted": F.max(is_retract).over(all_copies) & ~is_delete,
+            }
         )
-        .withColumn("_contents", F.count(F.when(stands, 1)).over(place))
-        .select(
-            *policy.identity,
-            *[F.col(f"_content.{c}").alias(c) for c in policy.payload],
-            "op", "valid_from", "sequence", "recorded_at", "_position", "last_position",
+        .withColumns(
+            {
+                "_is_void": F.max(is_retract & is_bare).over(position),
+                "_contents": F.count(F.when(is_first & ~F.col("_is_retracted"), 1)).over(position),
+            }
+        )
+        .withColumn("last_position", _greatest(key))
+        .withColumn(
+            "_verdict",
             F.when(is_retract, "retract")
-            .when(F.col("_is_retracted"), "retracted")
+            .when(F.col("_copy") > 1, "repeated")
+            .when(F.col("_is_retracted") | F.col("_is_void"), "retracted")
             .when(F.col("_contents") > 1, "tied")
-            .otherwise("accepted")
-            .alias("_verdict"),
+            .otherwise("accepted"),
+        )
+        .select(
+            *policy.identity, *policy.payload, "op",
+            # of a number extracted twice the earliest extraction is its time
+            (F.col("_earliest") if policy.domain == "sequence" else F.col("valid_from")).alias("valid_from"),
+            "sequence", "recorded_at", "row_hash", "last_position", "_verdict",
         )
     )  # fmt: skip
 
@@ -173,61 +193,75 @@ def _shown(statements: DataFrame, policy: Policy) -> DataFrame:
     Domain time: the greatest position of a valid_from. Domain sequence: a statement is hidden by any higher sequence
     that is not later than it.
     """
-    life = Window.partitionBy(*policy.identity).orderBy(F.desc("_position"))
+    key = Window.partitionBy(*policy.identity)
     if policy.domain == "time":
-        instant = Window.partitionBy(*policy.identity, "valid_from").orderBy(F.desc("_position"))
-        shown = statements.withColumn("_rank", F.row_number().over(instant)).filter("_rank = 1").drop("_rank")
+        hidden_from = F.lead("valid_from").over(key.orderBy(*_place(policy)))
     else:
-        higher = F.min("valid_from").over(life.rowsBetween(Window.unboundedPreceding, -1))
-        shown = (
-            statements.withColumn("_hidden_from", higher)
-            .filter("_hidden_from is null or valid_from < _hidden_from")
-            .drop("_hidden_from")
+        higher = key.orderBy(*(F.desc(c) for c in _place(policy))).rowsBetween(Window.unboundedPreceding, -1)
+        hidden_from = F.min("valid_from").over(higher)
+    return (
+        statements.withColumn("_hidden_from", hidden_from)
+        .filter("_hidden_from is null or valid_from < _hidden_from")
+        .select(
+            *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position",
+            (F.col("op") == DELETE).alias("is_deleted"),
+            "row_hash",
+            F.lit(False).alias("_is_folded"),
         )
-    return shown.select(
-        *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position",
-        (F.col("op") == DELETE).alias("is_deleted"),
-        row_hash(policy.attributes).alias("row_hash"),
-        F.lit(False).alias("_is_folded"),
     )  # fmt: skip
 
 
 def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     """Runs of equal states become versions: half-open intervals without gap, deleted stretches as tombstones.
 
-    states: one row per (identity, valid_from): payload, recorded_at, is_deleted, row_hash, is_folded [the open row of a
-    fold, whose tombstone already has its attributes], last_position.
+    states: one row per (identity, valid_from): payload, recorded_at, is_deleted, row_hash, last_position, _is_folded
+    [the open row of a fold, whose tombstone already has its attributes].
+    Returns versions, and of each: _is_folded, _is_extended [its overwritten columns come from a later state]; whether
+    the one before it is folded; whether the one behind it is a tombstone, when that was recorded and when it ends; the
+    greatest position of the key.
     """
-    key = Window.partitionBy(*policy.identity)
-    life = key.orderBy("valid_from")
-    so_far = life.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-
-    is_alive = ~F.col("is_deleted") | F.col("_is_folded")
+    life = Window.partitionBy(*policy.identity).orderBy("valid_from")
     opens = (
         F.col("_prior_deleted").isNull()
         | (F.col("_prior_deleted") != F.col("is_deleted"))
         | (~F.col("is_deleted") & (F.col("_prior_hash") != F.col("row_hash")))
     )
-    known = (
-        states.withColumn("_was_seen", F.max(is_alive).over(so_far))
-        .filter("_was_seen")  # a delete before anything was seen waits in the log
-        .withColumn("_prior_deleted", F.lag("is_deleted").over(life))
+    runs = (
+        states.withColumn("_prior_deleted", F.lag("is_deleted").over(life))
         .withColumn("_prior_hash", F.lag("row_hash").over(life))
         .withColumn("_opens", opens)
     )
     if policy.overwritten:  # a run shows the last value of the columns that are not tracked
-        run = Window.partitionBy(*policy.identity, "_run").orderBy("valid_from")
-        whole = run.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-        known = known.withColumn("_run", F.sum(F.col("_opens").cast("int")).over(so_far))
-        known = known.withColumns({c: F.last(c).over(whole) for c in policy.overwritten})
+        so_far = life.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+        whole = (
+            Window.partitionBy(*policy.identity, "_run")
+            .orderBy("valid_from")
+            .rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+        )
+        runs = runs.withColumn("_run", F.sum(F.col("_opens").cast("int")).over(so_far))
+        last = {c: F.last(c).over(whole) for c in policy.overwritten}
+        runs = runs.withColumns({**last, "_is_extended": ~F.col("is_deleted") & (F.count("*").over(whole) > 1)})
+    else:
+        runs = runs.withColumn("_is_extended", F.lit(False))
 
     inherits = F.col("is_deleted") & ~F.col("_is_folded")  # a tombstone carries the last attributes
     inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*policy.payload, "row_hash")}
+    is_first = F.col("_follows_folded").isNull()
     is_open = F.col("valid_to").isNull()
     return (
-        known.filter("_opens")
-        .withColumn("valid_to", F.lead("valid_from").over(life))
-        .withColumns(inherited)
+        runs.filter("_opens")
+        .withColumns(
+            {
+                **inherited,
+                "valid_to": F.lead("valid_from").over(life),
+                "_follows_folded": F.lag("_is_folded").over(life),
+                "_next_deleted": F.lead("is_deleted").over(life),
+                "_next_recorded_at": F.lead("recorded_at").over(life),
+                "_next_to": F.lead("valid_from", 2).over(life),
+                "_newest": F.col("last_position"),
+            }
+        )
+        .filter(~(is_first & inherits))  # a delete before anything was seen waits in the log
         .select(
             *policy.identity, *policy.payload, "valid_from", "valid_to",
             (is_open & ~F.col("is_deleted")).alias("is_current"),
@@ -236,31 +270,36 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
             "row_hash",
             F.when(is_open, F.col("last_position")).alias("last_position"),
             is_open.alias("is_open"),
+            *_BESIDE,
         )
     )  # fmt: skip
 
 
-def _position(policy: Policy) -> Column:
-    """The place of a change in the life of its key: two different changes cannot share it."""
-    clock = ["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]
-    return F.struct(*clock, *policy.tie_break)
+def _place(policy: Policy) -> list[str]:
+    """The columns that place a change in the life of its key: two different changes cannot share one place."""
+    return [*(["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]), *policy.tie_break]
 
 
-def _greatest(valid_from: str, sequence: str, policy: Policy, key: WindowSpec) -> Column:
-    """The position behind which a change surely goes on: the greatest; in a sequence domain, of each part."""
-    if policy.domain == "time":
-        return F.max(F.struct(F.col(valid_from), F.col(sequence))).over(key)
-    return F.struct(F.max(valid_from).over(key).alias("valid_from"), F.max(sequence).over(key).alias("sequence"))
+def _greatest(key: WindowSpec | None = None) -> Column:
+    """The position behind which a change surely goes on: the greatest time and the greatest sequence that were said.
+
+    In a time domain only the time decides, and its sequence is that of the changes of the last fold.
+    """
+    parts = [F.max(c) if key is None else F.max(c).over(key) for c in ("valid_from", "sequence")]
+    return F.struct(parts[0].alias("valid_from"), parts[1].alias("sequence"))
+
+
+HASH: Final = 2  # the way of `row_hash`: versions that were folded with another are made anew
 
 
 def row_hash(attributes: Sequence[str]) -> Column:
-    """A 64-bit hash of the tracked attributes: of each value that is not null, with the name of its column.
+    """A 64-bit hash of the tracked attributes: of each value that is not null, with a number made of its column's name.
 
-    A null adds nothing, so a column that a later contract adds leaves old hashes as they are; the name before the value
-    keeps ('a', null, 'b') apart from ('a', 'b', null), which plain xxhash64 confuses.
+    A null adds nothing, so a column that a later contract adds leaves old hashes as they are; the number before the
+    value keeps ('a', null, 'b') apart from ('a', 'b', null), which plain xxhash64 confuses.
     """
-    parts = [part for c in attributes for part in (F.when(F.col(c).isNotNull(), F.lit(c)), F.col(c))]
-    return F.xxhash64(F.lit(0), *parts)
+    named = [(F.lit(crc32(c.encode()) - 2**31), F.col(c)) for c in attributes]
+    return F.xxhash64(F.lit(0), *[part for n, c in named for part in (F.when(c.isNotNull(), n), c)])
 
 
 def version_key(policy: Policy) -> Column:
@@ -289,17 +328,22 @@ def as_known(changes: DataFrame, valid_at: datetime, known_at: datetime, policy:
 def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """The identities that changes touch, with what decides how they are folded.
 
-    Returns (identity, first_from, first_sequence, is_plain, has_delete), one row per identity; is_plain: no retract
-    and no two different changes at one position, so that the changes can be put after the open row as they are."""
+    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no retract and no two
+    different changes at one position, so that the changes can be put after the open row as they are.
+    """
+    content = F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content")
     statements = pending.select(
-        *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"),
-        F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content_hash"),
-    ).repartition(*policy.identity).distinct()  # fmt: skip
-    return statements.groupBy(*policy.identity).agg(
-        F.min("valid_from").alias("first_from"),
-        F.min("sequence").alias("first_sequence"),
-        (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("_position"))).alias("is_plain"),
-        F.max(F.col("op") == DELETE).alias("has_delete"),
+        *policy.identity, "op", "valid_from", "sequence", F.struct(*_place(policy)).alias("_position"), content
+    )
+    return (
+        statements.repartition(*policy.identity)
+        .distinct()
+        .groupBy(*policy.identity)
+        .agg(
+            F.min("valid_from").alias("first_from"),
+            F.min("sequence").alias("first_sequence"),
+            (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("_position"))).alias("is_plain"),
+        )
     )
 
 
@@ -312,22 +356,56 @@ def continues(policy: Policy) -> Column:
     return later
 
 
-def continuation(open_rows: DataFrame, pending: DataFrame, policy: Policy) -> DataFrame:
-    """The versions that begin with the open rows and go on with later changes, all of one set of identities.
+def continued(open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str]) -> DataFrame:
+    """Open rows and what later changes make of them; equals the tails of `timeline` over the whole logs of their keys.
 
-    open_rows: versions, at most one per identity; pending: changes that all lie behind it (see `continues`), or changes
-    of identities without any earlier change. Equals the tail of `timeline` over the whole log of these identities.
+    open_rows: versions, at most one per identity, untouched ones among them come out as they are; pending: changes that
+    lie behind the open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells
+    the identities of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest).
+    The rows are never shuffled: a few narrow columns of those that are touched tell what becomes of them, then every
+    row is passed through once, beside a broadcast. Only the changes themselves are sorted.
     """
-    later = _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
-    folded = open_rows.select(
-        *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position", "is_deleted", "row_hash",
-        F.lit(True).alias("_is_folded"),
-    )  # fmt: skip
-    states = folded.unionByName(later)
-    newest = _greatest(
-        "last_position.valid_from", "last_position.sequence", policy, Window.partitionBy(*policy.identity)
+    names, told = list(policy.identity), ["valid_from", "recorded_at", "is_deleted", "row_hash"]
+    said = pending.groupBy(*by).agg(_greatest().alias("last_position"))  # what is tied or retracted counts
+    folded = open_rows.select(*names, *told).join(F.broadcast(said), list(by))
+    unknown = [F.lit(None).cast(pending.schema[c].dataType).alias(c) for c in policy.payload]
+    states = folded.select(*names, *unknown, *told, "last_position", F.lit(True).alias("_is_folded")).unionByName(
+        _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
     )
-    return _versions(states.withColumn("last_position", newest), policy)
+    steps = _versions(states, policy)
+    is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # comes of the open row, see below
+    new = steps.filter(~F.col("_is_folded") & ~is_heir).select(*open_rows.columns)
+    return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(new)
+
+
+def _amended(open_rows: DataFrame, steps: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
+    """The open rows as `steps` has them now, each followed by its tombstone when one comes right behind it."""
+    last = [F.col(c).alias(f"_last_{c}") for c in policy.overwritten]
+    becomes = steps.select(
+        *by, *last, "_is_extended", "_next_deleted", "_next_recorded_at", "_next_to",
+        F.col("valid_to").alias("_now_to"), "_newest", "_is_folded",
+    )  # fmt: skip
+    dies = F.coalesce(F.col("_next_deleted"), F.lit(False))
+    both = F.when(dies, F.array(F.lit(False), F.lit(True))).otherwise(F.array(F.lit(False)))
+    rows = open_rows.join(F.broadcast(becomes), list(by), "left").withColumn("_is_tombstone", F.explode(both))
+    is_touched, is_tombstone = F.col("_is_folded").isNotNull(), F.col("_is_tombstone")
+    valid_to = F.when(is_tombstone, F.col("_next_to")).when(is_touched, F.col("_now_to"))
+    is_open = valid_to.isNull()
+    is_deleted = is_tombstone | F.col("is_deleted")
+    valid_from = F.when(is_tombstone, F.col("_now_to")).otherwise(F.col("valid_from"))
+    becoming = {
+        "valid_from": valid_from,
+        "valid_to": valid_to,
+        "is_open": is_open,
+        "is_deleted": is_deleted,
+        "is_current": is_open & ~is_deleted,
+        "recorded_at": F.when(is_tombstone, F.col("_next_recorded_at")).otherwise(F.col("recorded_at")),
+        "version_key": F.when(is_tombstone, F.xxhash64(*policy.identity, "_now_to")).otherwise(F.col("version_key")),
+        "last_position": F.when(is_open, F.when(is_touched, F.col("_newest")).otherwise(F.col("last_position"))),
+    }
+    is_extended = F.coalesce(F.col("_is_extended"), F.lit(False))
+    becoming |= {c: F.when(is_extended, F.col(f"_last_{c}")).otherwise(F.col(c)) for c in policy.overwritten}
+    return rows.select(*[becoming.get(c, F.col(c)).alias(c) for c in open_rows.columns])
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------
@@ -427,7 +505,9 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     )
 
 
-def of_identities(frame: DataFrame, identities: DataFrame, policy: Policy, *, keep: bool = True) -> DataFrame:
-    """The rows of `frame` whose identity is in `identities` (or, keep=False, is not). Identities are few: broadcast."""
-    names = list(policy.identity)
-    return frame.join(F.broadcast(identities.select(*names)), names, "left_semi" if keep else "left_anti")
+def of_identities(frame: DataFrame, identities: DataFrame, by: Sequence[str], *, keep: bool = True) -> DataFrame:
+    """The rows of `frame` whose identity is in `identities` (or, keep=False, is not). Identities are few: broadcast.
+
+    by: what tells identities apart, the keys alone when all rows are of one scope.
+    """
+    return frame.join(F.broadcast(identities.select(*by)), list(by), "left_semi" if keep else "left_anti")

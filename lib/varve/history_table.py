@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession
@@ -80,19 +81,16 @@ class _Behind:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What changes in the versions.
+class _Split:
+    """The changes that are behind, by how they are folded.
 
-    kept: the rows that stay, of all scopes; inserted: versions that come; removed: (identity, version_key, is_open) of
-    those that go; whole_keys: identities made anew from their whole log, None when there are none; touched: all
-    identities, with how they are folded; held: persisted frames.
+    on_time: go on from the open row of their key, or are the first of it; late: the identities whose whole log is read,
+    None when there are none; by: what tells the touched identities apart; held: persisted frames.
     """
 
-    kept: DataFrame
-    inserted: DataFrame
-    removed: DataFrame | None = None
-    whole_keys: DataFrame | None = None
-    touched: DataFrame | None = None
+    on_time: DataFrame
+    late: DataFrame | None
+    by: tuple[str, ...]
     held: tuple[DataFrame, ...] = ()
 
 
@@ -115,7 +113,8 @@ class HistoryTable:
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
-        self._last_read: tuple[tuple[int, int], _Work] | None = None  # and the versions and log that it was of
+        # What `read` gave, of which versions and log, and what it holds in memory: planning it again costs as much.
+        self._last_read: tuple[tuple[int, int], DataFrame, tuple[DataFrame, ...]] | None = None
 
     @classmethod
     def of(cls, store: Store, contract: Contract) -> HistoryTable:
@@ -172,33 +171,30 @@ class HistoryTable:
             return versions
         if self._outgrown():
             return history.timeline(self.log(version=behind.head), self.policy)
-        work = self._work_read(versions, behind, folded)
-        return work.kept.unionByName(work.inserted)
-
-    def _work_read(self, versions: DataFrame, behind: _Behind, folded: int) -> _Work:
-        """What `read` computes; the same frames as long as nothing was appended or folded, for they hold memory."""
         state = (folded, behind.head)
-        if self._last_read is not None:
-            known, work = self._last_read
-            if known == state:
-                return work
-            for frame in work.held:
+        if self._last_read is None or self._last_read[0] != state:
+            for frame in self._last_read[2] if self._last_read else ():
                 frame.unpersist()
-        small = self._is_small(behind) or not self._is_marked()
-        work = self._small_work(versions, behind) if small else self._large_work(versions, behind)
-        self._last_read = state, work
-        return work
+            if self._is_small(behind) or not (behind.is_later or self._is_marked()):
+                self._last_read = state, self._small(versions, behind), ()
+            else:
+                split = self._split(versions, behind)
+                self._last_read = state, self._great(versions, behind, split), split.held
+        return self._last_read[1]
 
     # --- appending --------------------------------------------------------------------------------------------
 
-    def append(self, changes: DataFrame, *, txn: str) -> Commit:
+    def append(self, changes: DataFrame, *, txn: str, is_empty: bool = False) -> Commit:
         """Log changes under the name of their manifest; the second time is a no-op.
 
         Reads no history, but for the keys whose changes come from before a snapshot that is in the log already.
-        changes: identity, payload and history.CHANGE_COLUMNS.
+        changes: identity, payload and history.CHANGE_COLUMNS; is_empty: the caller has counted, there is no row: only
+        the name is logged, without a Spark job.
         """
         if txn in self.loaded():
             return Commit()
+        if is_empty and self.store.exists(self.layer, self.log_table):
+            return self.store.advance(self.layer, self.log_table, txn=txn, note={"kind": "changes"})
         changes = changes if self._schema is None else self._shaped(changes)
         self._widen_log()
         again = snapshots.reassertions(self, changes)
@@ -282,80 +278,95 @@ class HistoryTable:
         """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
         head, mark = self._head(), self._watermark()
         assert head is not None
-        log, ties, note = self.log(version=head), Observation(), {**self._note(head), "rebuilt": reason}
-        if self.store.rows(self.layer, self.log_table, record="change") >= REWRITE_BELOW_ROWS:
-            note["marked"] = self._mark_all(log, head)
-        versions = history.timeline(log, self.policy, ties=ties).sortWithinPartitions(*self.policy.identity)
+        log, seen, note = self.log(version=head), Observation(), {**self._note(head), "rebuilt": reason}
+        versions = history.timeline(log, self.policy, seen=seen).sortWithinPartitions(*self.policy.identity)
         commit = self.store.replace(
             versions, self.layer, self.entity,
             txn=FOLD if mark is None or mark < head else None, version=head,
             partition_by=(*SCOPE_COLUMNS, "is_open"), properties=self._properties(), note=note,
         )  # fmt: skip
-        return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=self._tied(ties, log))
+        if not seen.get["doubtful"]:  # every key has a version
+            self.store.advance(self.layer, self.entity, txn=FOLD, version=head, note={**note, "marked": True})
+        return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=self._tied(seen, log))
 
     def _fold_small(self, behind: _Behind) -> Fold:
         """Rewrite the touched scopes, their touched keys computed anew from the log: one job."""
-        versions, ties, came, stayed = self.versions(), Observation(), Observation(), Observation()
-        work = self._small_work(versions, behind, ties=ties)
-        kept = work.kept.filter(_in_scopes(behind.scopes)).observe(stayed, F.count("*").alias("rows"))
-        rows = kept.unionByName(work.inserted.observe(came, F.count("*").alias("rows"))).coalesce(1)
+        p, versions, where = self.policy, self.versions(), _in_scopes(behind.scopes)
+        seen, came, stayed = Observation(), Observation(), Observation()
+        touched = self._pending(behind).select(*p.identity)
+        kept = history.of_identities(versions.filter(where), touched, p.identity, keep=False)
+        log = history.of_identities(self.log(version=behind.head).filter(where), touched, p.identity)
+        rows = kept.observe(stayed, F.count("*").alias("rows")).unionByName(
+            history.timeline(log, p, seen=seen).observe(came, F.count("*").alias("rows"))
+        )
         before = self._rows(behind.scopes)
         commit = self.store.replace(
-            rows, self.layer, self.entity, where=_in_scopes(behind.scopes),
+            rows.coalesce(1), self.layer, self.entity, where=where,
             txn=FOLD, version=behind.head, note=self._note(behind.head),
         )  # fmt: skip
-        tied = self._tied(ties, self.log(version=behind.head))
+        tied = self._tied(seen, self.log(version=behind.head))
         return Fold(commit.version, inserted=came.get["rows"], removed=before - stayed.get["rows"], quarantined=tied)
 
     def _fold_large(self, behind: _Behind) -> Fold:
         """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
-        head = behind.head
-        if not self._is_marked():
-            self._mark_all(self.log(version=self._watermark()), head, self.versions())
-        versions = self.versions()
-        work = self._large_work(versions, behind, whole=True)
-        assert work.removed is not None
-        assert work.touched is not None
-        # Used several times, with a deep plan: computed once, and cut off from where it came from.
-        exchanged = self._exchanged(work.inserted, work.removed).localCheckpoint()
+        p, head, versions = self.policy, behind.head, self.versions()
+        if not (behind.is_later or self._is_marked()):
+            self._mark_all(self.log(version=self._watermark()), head, versions)
+        split = self._split(versions, behind)
+        opened = self._open_rows(versions, behind, split)
+        touched = history.of_identities(opened, split.on_time, split.by).persist()
+        held = [*split.held, touched]
         try:
-            inserted = exchanged.filter("_old_key is null").drop("_old_key")
-            doubtful = work.touched.filter("has_delete or not is_plain or is_late")
-            self._mark_waiting(doubtful, inserted, head, txn="waiting")
-            counts = exchanged.agg(F.count("_old_key").alias("removed"), F.count("*").alias("all")).first()
-            assert counts is not None
+            inserted = history.continued(touched, split.on_time, p, by=split.by)
+            removed = touched
+            if split.late is not None:
+                again, old = self._of_late(versions, behind, split)
+                old, again = old.persist(), again.persist()
+                held += [old, again]
+                inserted = inserted.unionByName(again.exceptAll(old))
+                removed = removed.unionByName(old.exceptAll(again))
+            # Used several times, with a deep plan: computed once, and cut off from where it came from.
+            counts = Observation()
+            exchanged = self._exchanged(inserted, removed).observe(
+                counts, F.count("_old_key").alias("removed"), F.count("*").alias("all")
+            )
+            exchanged = exchanged.localCheckpoint()
+            known = [exchanged.filter("_old_key is null"), *([] if split.late is None else [again])]
+            self._mark_waiting(self._pending(behind), known, head, txn="waiting")
+            all_rows, gone = counts.get["all"], counts.get["removed"]
             note = {**self._note(head), "marked": True}
-            if counts.removed > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
-                rows = work.kept.filter(_in_scopes(behind.scopes)).unionByName(inserted)
-                rows = rows.sortWithinPartitions(*self.policy.identity)
-                where = _in_scopes(behind.scopes)
+            if not all_rows:
+                commit = self.store.advance(self.layer, self.entity, txn=FOLD, version=head, note=note)
+            elif gone > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
+                rows = self._in_touched_scopes(self._great(versions, behind, split), behind)
                 commit = self.store.replace(
-                    rows, self.layer, self.entity, where=where, txn=FOLD, version=head, note=note
-                )
+                    rows.repartition(*p.identity).sortWithinPartitions(*p.identity), self.layer, self.entity,
+                    where=_in_scopes(behind.scopes), txn=FOLD, version=head, note=note,
+                )  # fmt: skip
             else:
                 commit = self.store.exchange(
-                    F.broadcast(exchanged) if counts["all"] <= BROADCAST_BELOW_ROWS else exchanged,
+                    F.broadcast(exchanged) if all_rows <= BROADCAST_BELOW_ROWS else exchanged,
                     self.layer, self.entity,
-                    on=self._on(behind, work), when_insert="new._old_key is null",
+                    on=self._on(behind, split), when_insert="new._old_key is null",
                     insert={c: f"new.{c}" for c in versions.columns}, txn=FOLD, version=head, note=note,
                 )  # fmt: skip
             tied: tuple[Row, ...] = ()
-            if work.whole_keys is not None:
-                log = history.of_identities(self.log(version=head), work.whole_keys, self.policy)
-                tied = tuple(history.quarantined(log, self.policy).take(MOST_TIES))
-            return Fold(commit.version, counts["all"] - counts.removed, counts.removed, quarantined=tied)
+            if split.late is not None:
+                log = history.of_identities(self.log(version=head), split.late, p.identity)
+                tied = tuple(history.quarantined(log, p).take(MOST_TIES))
+            return Fold(commit.version, all_rows - gone, gone, quarantined=tied)
         finally:
-            for frame in work.held:
+            for frame in held:
                 frame.unpersist()
 
     def plan(self, changes: DataFrame) -> Plan:
         """What appending and folding `changes` would do; nothing is written."""
         p = self.policy
         touched = changes.select(*p.identity).distinct()
-        stated = history.of_identities(self.log(), touched, p).unionByName(changes.select(*self.log().columns))
+        stated = history.of_identities(self.log(), touched, p.identity).unionByName(changes.select(*self.log().columns))
         columns = [*p.identity, *p.payload, *(c for c in history.VERSION_COLUMNS if c != "last_position")]
         new = history.timeline(stated, p).select(columns).persist()
-        old = history.of_identities(self.read(), touched, p).select(columns).persist()
+        old = history.of_identities(self.read(), touched, p.identity).select(columns).persist()
         come, go = new.exceptAll(old).persist(), old.exceptAll(new).persist()
         key = [*p.identity, "valid_from"]
         kinds = come.join(go.select(*key, F.lit(True).alias("was")), key, "left").agg(
@@ -383,9 +394,9 @@ class HistoryTable:
             scopes = tuple((s.scope_country, s.scope_entity) for s in bad.select(*SCOPE_COLUMNS).distinct().collect())
             if not scopes:
                 return Fold()
-            mended = history.timeline(history.of_identities(self.log(version=mark), bad, p), p).persist()
-            kept = history.of_identities(versions, bad, p, keep=False).filter(_in_scopes(scopes))
-            removed, inserted = history.of_identities(versions, bad, p).count(), mended.count()
+            mended = history.timeline(history.of_identities(self.log(version=mark), bad, p.identity), p).persist()
+            kept = history.of_identities(versions, bad, p.identity, keep=False).filter(_in_scopes(scopes))
+            removed, inserted = history.of_identities(versions, bad, p.identity).count(), mended.count()
             note = {"kind": "repair", "watermark": mark}
             commit = self.store.replace(
                 kept.unionByName(mended), self.layer, self.entity, where=_in_scopes(scopes), note=note
@@ -408,6 +419,8 @@ class HistoryTable:
         now = self._tracked()
         gone = sorted(set(folded) - set(now))
         widened = sorted(f"{c} from {t} to {now[c]}" for c, t in folded.items() if c in now and now[c] != t)
+        if self.store.last_note(self.layer, self.entity, "fold").get("hash") != history.HASH:
+            return "rows are hashed in another way now"
         parts = [*(f"column {c} is no longer tracked" for c in gone), *(f"the type of {c}" for c in widened)]
         return "the contract changed: " + ", ".join(parts) if parts else None
 
@@ -416,7 +429,7 @@ class HistoryTable:
         return {c: types.get(c, "") for c in self.policy.attributes}
 
     def _note(self, head: int) -> dict[str, Any]:
-        return {"kind": "fold", "watermark": head, "tracked": self._tracked()}
+        return {"kind": "fold", "watermark": head, "tracked": self._tracked(), "hash": history.HASH}
 
     def _head(self) -> int | None:
         return self.store.version(self.layer, self.log_table)
@@ -458,79 +471,75 @@ class HistoryTable:
     def _pending(self, behind: _Behind) -> DataFrame:
         return self._shaped(self.store.read_files(self.layer, self.log_table, behind.files)).drop("record")
 
-    def _small_work(self, versions: DataFrame, behind: _Behind, ties: Observation | None = None) -> _Work:
-        """Every touched key anew from its whole log. No job is run."""
+    def _small(self, versions: DataFrame, behind: _Behind) -> DataFrame:
+        """The versions, every touched key anew from its whole log. No job is run."""
         p = self.policy
-        touched = self._pending(behind).select(*p.identity).distinct()
+        touched = self._pending(behind).select(*p.identity)
         log = self.log(version=behind.head).filter(_in_scopes(behind.scopes))
-        kept = history.of_identities(versions, touched, p, keep=False)
-        return _Work(kept, history.timeline(history.of_identities(log, touched, p), p, ties=ties))
+        kept = history.of_identities(versions, touched, p.identity, keep=False)
+        return kept.unionByName(history.timeline(history.of_identities(log, touched, p.identity), p))
 
-    def _large_work(self, versions: DataFrame, behind: _Behind, *, whole: bool = False) -> _Work:
-        """Keys that go on from their open row; the others anew from their whole log.
+    def _great(self, versions: DataFrame, behind: _Behind, split: _Split) -> DataFrame:
+        """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
+        opened = self._open_rows(versions, behind, split)
+        parts = [history.continued(opened, split.on_time, self.policy, by=split.by)]
+        stored = self.store.files(self.layer, self.entity)
+        if any(not file["partition.is_open"] for file in stored if _scope_of(file) in behind.scopes):
+            closed = self._in_touched_scopes(versions, behind).filter("not is_open")
+            # Said as literals, so that a reader of current rows leaves these files alone.
+            closed = closed.withColumns({"is_open": F.lit(False), "is_current": F.lit(False)})
+            if split.late is not None:
+                closed = history.of_identities(closed, split.late, split.by, keep=False)
+            parts.append(closed)
+        if any(_scope_of(file) not in behind.scopes for file in stored):
+            parts.append(versions.filter(~self._is_in_scopes(behind)))
+        if split.late is not None:
+            parts.append(self._of_late(versions, behind, split)[0])
+        return reduce(DataFrame.unionByName, parts)
 
-        whole: the open rows of the touched keys are kept with all their columns, for a fold; else they are read where
-        they are needed, so that a reader's own columns and filters reach the files.
-        """
-        p, names = self.policy, list(self.policy.identity)
-        pending = self._pending(behind).persist()
-        touched = history.touched(pending, p).persist()
-        opened = versions.filter("is_open").filter(self._pruned(behind))
-        opened = opened.alias("row").join(*self._on_identity(touched, behind), "left_semi")
-        opened = opened.persist() if whole else opened
-        held = (pending, touched, opened) if whole else (pending, touched)
-        place = [*names, "version_key", "is_open"]
-        if behind.is_later and touched.filter("not is_plain").isEmpty():
-            kinds = touched.select(*names, F.lit(False).alias("is_late"), "is_plain", "has_delete")
-            inserted = history.continuation(opened, pending, p)
-            return _Work(self._kept(versions, kinds, behind), inserted, opened.select(place), None, kinds, held)
+    def _open_rows(self, versions: DataFrame, behind: _Behind, split: _Split) -> DataFrame:
+        """The open rows of the touched scopes but those of late keys."""
+        opened = self._in_touched_scopes(versions, behind).filter("is_open")
+        return opened if split.late is None else history.of_identities(opened, split.late, split.by, keep=False)
 
-        found = opened.select(*place, "last_position").persist()
-        kinds = self._kinds(touched, found).persist()
-        held = (*held, found, kinds)
-        on_time, late = kinds.filter("not is_late"), kinds.filter("is_late")
-        going_on = history.of_identities(opened, on_time, p)
-        inserted = history.continuation(going_on, history.of_identities(pending, on_time, p), p)
-        removed = history.of_identities(found, on_time, p).select(place)
-        if late.isEmpty():
-            return _Work(self._kept(versions, kinds, behind), inserted, removed, None, kinds, held)
-        log = self.log(version=behind.head).filter(self._pruned(behind))
-        inserted = inserted.unionByName(history.timeline(history.of_identities(log, late, p), p))
-        old = history.of_identities(versions.filter(self._pruned(behind)), late, p)
-        kept = history.of_identities(self._kept(versions, kinds, behind), late, p, keep=False)
-        return _Work(kept, inserted, removed.unionByName(old.select(place)), late, kinds, held)
+    def _of_late(self, versions: DataFrame, behind: _Behind, split: _Split) -> tuple[DataFrame, DataFrame]:
+        """The versions of the late keys: as their whole log gives them, and as they are stored."""
+        assert split.late is not None
+        log = self._in_touched_scopes(self.log(version=behind.head), behind).filter(self._pruned(behind))
+        old = self._in_touched_scopes(versions, behind).filter(self._pruned(behind))
+        again = history.timeline(history.of_identities(log, split.late, split.by), self.policy)
+        return again.select(*versions.columns), history.of_identities(old, split.late, split.by)
 
-    def _kinds(self, touched: DataFrame, found: DataFrame) -> DataFrame:
-        """The touched identities and whether they are late: (identity, is_late, is_plain, has_delete)."""
-        names = list(self.policy.identity)
-        last = found.select(*names, "last_position", F.lit(True).alias("is_known"))
-        kinds = touched.join(last, names, "left")
+    def _split(self, versions: DataFrame, behind: _Behind) -> _Split:
+        """Which keys go on from their open row and which are late; no job is run when the statistics tell it."""
+        p = self.policy
+        by = p.keys if len(behind.scopes) == 1 else p.identity
+        pending = self._pending(behind)
+        if behind.is_later:
+            return _Split(pending, None, by)
+        pending = pending.persist()
+        opened = self._in_touched_scopes(versions, behind).filter("is_open").filter(self._pruned(behind))
+        last = history.of_identities(opened.select(*p.identity, "last_position"), pending, by)
+        kinds = history.touched(pending, p).join(last.withColumn("_is_known", F.lit(True)), list(p.identity), "left")
         is_waiting = F.lit(False)
         if self.store.rows(self.layer, self.log_table, record="waiting"):
-            marks = self.store.read(self.layer, self.log_table).filter("record = 'waiting'").select(*names).distinct()
-            kinds = kinds.join(marks.withColumn("is_waiting", F.lit(True)), names, "left")
-            is_waiting = F.col("is_waiting").isNotNull()
-        is_new = F.col("is_known").isNull() & F.col("is_plain") & ~is_waiting
-        is_late = ~(is_new | F.coalesce(history.continues(self.policy), F.lit(False)))
-        return kinds.select(*names, is_late.alias("is_late"), "is_plain", "has_delete")
+            marks = self.store.read(self.layer, self.log_table).filter("record = 'waiting'")
+            marks = marks.select(*p.identity).distinct().withColumn("_is_waiting", F.lit(True))
+            kinds = kinds.join(marks, list(p.identity), "left")
+            is_waiting = F.col("_is_waiting").isNotNull()
+        is_new = F.col("_is_known").isNull() & F.col("is_plain") & ~is_waiting
+        is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
+        late = kinds.filter(is_late).select(*p.identity).persist()
+        if late.isEmpty():
+            return _Split(pending, None, by, (pending, late))
+        return _Split(history.of_identities(pending, late, by, keep=False), late, by, (pending, late))
 
-    def _kept(self, versions: DataFrame, kinds: DataFrame, behind: _Behind) -> DataFrame:
-        """The versions without the open rows of the touched identities; no row of them is shuffled."""
-        touched, same = self._on_identity(kinds, behind)
-        return versions.alias("row").join(touched, same & F.col("row.is_open"), "left_anti")
+    def _in_touched_scopes(self, rows: DataFrame, behind: _Behind) -> DataFrame:
+        return rows.filter(self._is_in_scopes(behind))
 
-    def _on_identity(self, touched: DataFrame, behind: _Behind) -> tuple[DataFrame, Column]:
-        """The touched identities, broadcast, and the condition that joins them to the alias `row`.
-
-        One scope is compared with literals: a join on one number is by far the cheapest.
-        """
-        same: Column = F.lit(True)
-        for index, name in enumerate(SCOPE_COLUMNS):
-            own = F.lit(behind.scopes[0][index]) if len(behind.scopes) == 1 else F.col(f"touched.{name}")
-            same &= F.col(f"row.{name}") == own
-        for name in self.policy.keys:
-            same &= F.col(f"row.{name}") == F.col(f"touched.{name}")
-        return F.broadcast(touched.select(*self.policy.identity)).alias("touched"), same
+    def _is_in_scopes(self, behind: _Behind) -> Column:
+        """A predicate of literals on the partitions."""
+        return F.expr(_in_scopes(behind.scopes))
 
     def _pruned(self, behind: _Behind, prefix: str = "") -> Column:
         """A predicate of literals that holds for every touched row, so that Delta can leave files out."""
@@ -543,8 +552,8 @@ class HistoryTable:
                 pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
         return pruned
 
-    def _tied(self, ties: Observation, log: DataFrame) -> tuple[Row, ...]:
-        if not ties.get["tied"]:
+    def _tied(self, seen: Observation, log: DataFrame) -> tuple[Row, ...]:
+        if not seen.get["tied"]:
             return ()
         return tuple(history.quarantined(log, self.policy).take(MOST_TIES))
 
@@ -552,26 +561,20 @@ class HistoryTable:
         """Whether all identities without a version are marked, so that an unmarked one without an open row is new."""
         return bool(self.store.last_note(self.layer, self.entity, "fold").get("marked"))
 
-    def _mark_all(self, log: DataFrame, head: int, versions: DataFrame | None = None) -> bool:
-        """Mark every identity of a log that has no version: before a table is folded by its open rows.
+    def _mark_all(self, log: DataFrame, head: int, versions: DataFrame) -> None:
+        """Mark every identity of a log that has no version: before a table is folded by its open rows."""
+        self._mark_waiting(log, [versions], head, txn="waiting, all")
 
-        versions: what the log gave, None: not folded yet.
-        """
-        doubtful = history.touched(log, self.policy).filter("has_delete or not is_plain").persist()
-        if not doubtful.isEmpty():
-            if versions is None:
-                versions = history.timeline(history.of_identities(log, doubtful, self.policy), self.policy)
-            self._mark_waiting(doubtful, versions, head, txn="waiting, all")
-        doubtful.unpersist()
-        return True
-
-    def _mark_waiting(self, doubtful: DataFrame, versions: DataFrame, head: int, *, txn: str) -> None:
-        """Mark those of the doubtful identities that end without a version: their next change must read their log.
+    def _mark_waiting(self, changes: DataFrame, versions: Sequence[DataFrame], head: int, *, txn: str) -> None:
+        """Mark the identities of changes that have no version: their next change must read their log.
 
         Written before the fold that relies on it. A mark too many costs time, one too few would be wrong.
         """
         names = list(self.policy.identity)
-        waiting = doubtful.select(*names).join(versions.select(*names), names, "left_anti").persist()
+        waiting = changes.select(*names)
+        for known in versions:
+            waiting = waiting.join(known.select(*names), names, "left_anti")
+        waiting = waiting.distinct().persist()
         if not waiting.isEmpty():
             schema = self.log_schema(None)
             others = [F.lit(None).cast(f.dataType).alias(f.name) for f in schema if f.name not in names]
@@ -583,18 +586,18 @@ class HistoryTable:
 
     def _exchanged(self, inserted: DataFrame, removed: DataFrame) -> DataFrame:
         """The source of the MERGE: rows that name an old version, and the new versions, whose `_old_key` is null."""
-        known = set(removed.columns) - {"version_key"}
+        known = {*self.policy.identity, "is_open"}
         columns = [
             F.col(f.name) if f.name in known else F.lit(None).cast(f.dataType).alias(f.name) for f in inserted.schema
         ]
         old = removed.select(F.col("version_key").alias("_old_key"), *columns)
         return old.unionByName(inserted.select(F.lit(None).cast("bigint").alias("_old_key"), "*"))
 
-    def _on(self, behind: _Behind, work: _Work) -> Column:
+    def _on(self, behind: _Behind, split: _Split) -> Column:
         on = (F.col("old.version_key") == F.col("new._old_key")) & self._pruned(behind, "old.")
         for name in self.policy.keys:
             on &= F.col(f"old.{name}") == F.col(f"new.{name}")
-        return on & (F.col("old.is_open") == F.lit(True)) if work.whole_keys is None else on
+        return on & (F.col("old.is_open") == F.lit(True)) if split.late is None else on
 
     def _listed_keys(self) -> list[str]:
         return [k for k in self.policy.keys if k not in self._unlisted]

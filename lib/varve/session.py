@@ -71,7 +71,7 @@ def launch_options(spark: Spark) -> dict[str, str]:
     jars = delta_jars()
     # Throughput counts and two cores are few: the parallel collector beats G1 there. UTC, because a JVM in local time
     # casts dates and reads old partition values differently from the session.
-    common = ["-XX:+UseParallelGC", "-Duser.timezone=UTC"]
+    common = ["-XX:+UseParallelGC", "-XX:-DontCompileHugeMethods", "-Duser.timezone=UTC"]
     driver = [*common, f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}"]
     archive = jars[0].with_name(ARCHIVE) if jars else None
     if archive is not None and archive.exists():
@@ -122,9 +122,10 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",  # would write over our own progress lines
     }
     if _is_local(spark):
-        options["spark.sql.shuffle.partitions"] = str(
-            max(2, _cores(spark.master or LOCAL))
-        )  # 200 is the largest waste locally
+        # 200 is the largest waste locally, and the second is to plan again after every stage: with as many partitions
+        # as cores there is nothing to coalesce, and Delta lists the files of tables with deletion vectors each time.
+        options["spark.sql.shuffle.partitions"] = str(max(2, _cores(spark.master or LOCAL)))
+        options["spark.sql.adaptive.enabled"] = "false"
     return {**options, **spark.plain}
 
 

@@ -164,7 +164,7 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         named = named if named is None else named.select(*policy.identity).distinct()
         changes = history.compared(rows.filter(suspect), live.filter(suspect), policy, named=named)
     if excluded is not None:
-        unspoken = history.of_identities(changes, excluded, policy, keep=False)
+        unspoken = history.of_identities(changes, excluded, policy.identity, keep=False)
         changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
     changes = changes.persist()
     counts = _counted(changes, checksums, snapshot, policy)

@@ -199,10 +199,7 @@ class Store:
         if reached is not None and reached >= version:
             return Commit()
         writer = rows.write.format("delta").mode("append").options(**_options(txn, version, note))
-        log = self._log(layer, table)
-        if log is not None:
-            if set(rows.columns) <= {field.name for field in log.schema().fields} and rows.isEmpty():
-                return self._commit_nothing(log, txn, version, note)
+        if self.exists(layer, table):
             writer = writer.option("mergeSchema", "true")
         else:
             writer = writer.partitionBy(*partition_by).options(**(properties or {}))
@@ -264,6 +261,21 @@ class Store:
             )
         return self._committed(layer, table, txn, version)
 
+    def advance(
+        self, layer: str, table: str, *, txn: str, version: int = ONCE, note: Mapping[str, Any] | None = None
+    ) -> Commit:
+        """A commit of a transaction alone: no rows, no Spark job."""
+        log = self._log(layer, table)
+        assert log is not None
+        told = {} if note is None else {"userMetadata": json.dumps(note)}
+        log.create_write_transaction(
+            [], mode="append", schema=log.schema(),
+            commit_properties=deltalake.CommitProperties(
+                custom_metadata=told, app_transactions=[deltalake.Transaction(txn, version)]
+            ),
+        )  # fmt: skip
+        return Commit(version=log.version())
+
     # --- inside -----------------------------------------------------------------------------------------------
 
     def _log(self, layer: str, table: str, version: int | None = None) -> deltalake.DeltaTable | None:
@@ -290,19 +302,6 @@ class Store:
         if note is not None:
             session.conf.set(_NOTE, json.dumps(note))
         yield session
-
-    def _commit_nothing(
-        self, log: deltalake.DeltaTable, txn: str, version: int, note: Mapping[str, Any] | None
-    ) -> Commit:
-        """A commit of the transaction alone, without a Spark job."""
-        told = {} if note is None else {"userMetadata": json.dumps(note)}
-        log.create_write_transaction(
-            [], mode="append", schema=log.schema(),
-            commit_properties=deltalake.CommitProperties(
-                custom_metadata=told, app_transactions=[deltalake.Transaction(txn, version)]
-            ),
-        )  # fmt: skip
-        return Commit(version=log.version())
 
     def _committed(self, layer: str, table: str, txn: str | None, version: int) -> Commit:
         """The last commit, once it is proved that it carries the transaction."""

@@ -192,7 +192,8 @@ class EntityLoad:
 
     def _append(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> dict[Scope, Loaded]:
         self._reject(window, rows, tallies)
-        commit = self.history.append(self.changes(window, rows), txn=window.transaction)
+        is_empty = all(tally.rows == tally.rejected for tally in tallies.values())
+        commit = self.history.append(self.changes(window, rows), txn=window.transaction, is_empty=is_empty)
         found = {scope: tallies.get(scope, Tally()) for scope in {*window.scopes, *tallies}}
         return {s: Loaded(replace(commit, rows=t.rows - t.rejected), t, None) for s, t in found.items()}
 

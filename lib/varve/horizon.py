@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
 TRIMMED: Final = "trimmed"
 FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_MOMENT: Final = timedelta(microseconds=1)  # transactions are numbered by the moment
 
 
@@ -98,6 +99,22 @@ def of(table: HistoryTable) -> Horizon | None:
     return Horizon(moment, numbers, known if known > FIRST else None)
 
 
+def may_pass_over(table: HistoryTable, moment: datetime) -> bool:
+    """Whether a horizon at a moment may leave anything behind that no earlier expiry has seen, by the statistics of the
+    log's files; no Spark job."""
+    anchored = table.store.transaction(table.layer, table.log_table, upkeep.ANCHORED)
+    reached = FIRST if anchored is None else FIRST + anchored * _OF_MOMENT
+    for file in table.store.files(table.layer, table.log_table):
+        earliest, latest = file.get("min.valid_from"), file.get("max.valid_from")
+        if file["partition.record"] not in ("waiting", HORIZON) and (
+            earliest is None
+            or latest is None
+            or (_utc(earliest) < moment and _utc(latest) + snapshots.STATISTICS_STEP >= reached)
+        ):
+            return True
+    return False
+
+
 # --- honouring it ---------------------------------------------------------------------------------------------
 
 
@@ -155,7 +172,7 @@ def expire(table: HistoryTable, before: datetime) -> Expiry:
     table.fold()
     reached = of(table)
     moment = before.astimezone(UTC) if reached is None else max(before.astimezone(UTC), reached.moment)
-    lots = _behind(table, moment)
+    lots = _behind(table, moment, reached)
     _record(table, moment, lots)
     scopes = {scope for scope, lot in lots.items() if lot.due} | _pictured_behind(table)
     rows = _changes(table)
@@ -193,6 +210,14 @@ class _Lot:
     due: int = 0
 
 
+def _greatest(one: Any, other: Any) -> Any:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
 def _number(moment: datetime) -> int:
     return (moment - FIRST) // _OF_MOMENT
 
@@ -201,8 +226,8 @@ def _changes(table: HistoryTable) -> int:
     return table.store.rows(table.layer, table.log_table, record="change")
 
 
-def _behind(table: HistoryTable, moment: datetime) -> dict[Scope, _Lot]:
-    """Of every scope of the log what lies behind a moment: one job."""
+def _behind(table: HistoryTable, moment: datetime, reached: Horizon | None) -> dict[Scope, _Lot]:
+    """Of every scope of the log what lies behind a moment, with what lay behind the horizon before: one job."""
     files = table.store.files(table.layer, table.log_table)
     lots = {Scope(file["partition.scope_country"], file["partition.scope_entity"]): _Lot() for file in files}
     anchored = table.store.transaction(table.layer, table.log_table, upkeep.ANCHORED)
@@ -210,11 +235,19 @@ def _behind(table: HistoryTable, moment: datetime) -> dict[Scope, _Lot]:
     rows = history.behind(table.log(), moment, table.policy).groupBy(*SCOPE_COLUMNS)
     for row in rows.agg(
         F.max("sequence").alias("sequence"),
-        F.max("recorded_at").alias("known_at"),
+        F.unix_micros(F.max("recorded_at")).alias("known_at"),
         F.count(F.when(is_due, 1)).alias("due"),
     ).collect():
+        scope = Scope(row.scope_country, row.scope_entity)
         number = row.sequence if table.policy.domain == "sequence" else None
-        lots[Scope(row.scope_country, row.scope_entity)] = _Lot(number, row.known_at, row.due)
+        lots[scope] = _Lot(number, _EPOCH + row.known_at * _OF_MOMENT, row.due)
+    for scope, lot in lots.items() if reached else ():
+        assert reached is not None
+        lots[scope] = replace(
+            lot,
+            sequence=_greatest(lot.sequence, reached.sequences.get(scope)),
+            known_at=_greatest(lot.known_at, reached.known_at),
+        )
     return lots
 
 

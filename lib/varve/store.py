@@ -145,7 +145,7 @@ class Store:
         return Commit(
             version=log.version(),
             rows=numbers.get("numOutputRows", 0),
-            files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", 0)),
+            files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", numbers.get("numAddedFiles", 0))),
             bytes=numbers.get("numOutputBytes", numbers.get("numTargetBytesAdded", 0)),
         )
 

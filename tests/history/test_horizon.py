@@ -304,7 +304,7 @@ def test_a_second_expiry_is_a_no_op_and_a_horizon_never_goes_back(engine: Expiri
     engine.hear("changes-1")
     told = engine.table.expire(moment_of(AT))
     engine.at = AT
-    assert (told.changes, told.versions) == (3, 3)
+    assert (told.changes, told.versions) == (4, 3)
     committed = tables(engine)
     for again in (AT, AT - 3):
         told = engine.table.expire(moment_of(again))
@@ -314,25 +314,23 @@ def test_a_second_expiry_is_a_no_op_and_a_horizon_never_goes_back(engine: Expiri
 
 
 @pytest.mark.parametrize(
-    ("method", "table", "occurrence"),
+    ("method", "table"),
     [
-        pytest.param("append", f"{ENTITY}_changes", 1, id="before the horizon is recorded"),
-        pytest.param("replace", f"{ENTITY}_changes", 1, id="before the log is anchored"),
-        pytest.param("remove", ENTITY, 1, id="before the versions are trimmed"),
-        pytest.param("mark", ENTITY, 1, id="before the mark is moved"),
+        pytest.param("append", f"{ENTITY}_changes", id="before the horizon is recorded"),
+        pytest.param("replace", f"{ENTITY}_changes", id="before the log is anchored"),
+        pytest.param("remove", ENTITY, id="before the versions are trimmed"),
+        pytest.param("mark", ENTITY, id="before the mark is moved"),
     ],
 )
 @pytest.mark.parametrize("mends", ["expire", "fold", "append, then fold"])
-def test_a_crash_between_two_commits_is_mended(
-    engine: Expiring, method: str, table: str, occurrence: int, mends: str
-) -> None:
+def test_a_crash_between_two_commits_is_mended(engine: Expiring, method: str, table: str, mends: str) -> None:
     engine.hear("changes-0")
     engine.hear("changes-1")
     engine.table.fold()
     whole = getattr(Store, method)
 
     def dies(store: Store, *words: object, **options: object) -> object:
-        if table in words:
+        if words[-1] == table:
             raise KilledError
         return whole(store, *words, **options)
 

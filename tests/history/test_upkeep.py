@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -125,8 +126,6 @@ def test_a_rearrangement_that_takes_in_what_is_not_folded(engine: Engine, note: 
 
 
 def test_a_vacuum_leaves_what_the_log_needs(shared_spark: SparkSession, engine: Engine) -> None:
-    from datetime import timedelta
-
     heard(engine, 0, 1)
     killed_before_the_mark(engine.table.compact)
     heard(engine, 2)

@@ -280,6 +280,10 @@ def _place(policy: Policy) -> list[str]:
     return [*(["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]), *policy.tie_break]
 
 
+def _position(policy: Policy) -> Column:
+    return F.struct(*_place(policy))
+
+
 def _greatest(key: WindowSpec | None = None) -> Column:
     """The position behind which a change surely goes on: the greatest time and the greatest sequence that were said.
 
@@ -333,7 +337,7 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """
     content = F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content")
     statements = pending.select(
-        *policy.identity, "op", "valid_from", "sequence", F.struct(*_place(policy)).alias("_position"), content
+        *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"), content
     )
     return (
         statements.repartition(*policy.identity)
@@ -448,6 +452,67 @@ def bucket(policy: Policy, buckets: int) -> Column:
 def checksum(policy: Policy) -> Column:
     """The share of one row in its bucket's checksum; checksums add up, they are never combined by XOR."""
     return F.xxhash64(*policy.identity, row_hash(policy.payload))
+
+
+# --- expiring -------------------------------------------------------------------------------------------------
+
+
+def behind(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
+    """The changes at positions of which something was said before a moment (UTC).
+
+    Domain time: all of a position has one valid_from. Domain sequence: one number may have been extracted at several
+    times, and what is said of it belongs together.
+    """
+    at = F.lit(moment)
+    if policy.domain == "time":
+        return changes.filter(F.col("valid_from") < at)
+    return _aged(changes, policy).filter(F.col("_oldest") < at).drop("_position", "_oldest")
+
+
+def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
+    """Changes that say of every time from `moment` (UTC) on what `changes` say, without what lies before it.
+
+    What a key's changes before the moment come to is one anchor, an ordinary upsert: the version that is open just
+    before the moment, with its own valid_from and recorded_at. A key that does not live then needs none: before its
+    first statement there is nothing. What cannot show any more is left out: what is tied, retracted or hidden for good.
+    """
+    names, at = list(policy.identity), F.lit(moment)
+    said = behind(changes, moment, policy) if policy.domain == "time" else changes
+    accepted = _statements(said, policy).filter("_verdict = 'accepted'").withColumn("_position", _position(policy))
+    earlier = accepted.filter(F.col("valid_from") < at)
+    newest_first = Window.partitionBy(*names).orderBy(F.desc("_position"))
+    last = earlier.withColumn("_rank", F.row_number().over(newest_first)).filter("_rank = 1")
+
+    clock = ("op", "valid_from", "sequence", "recorded_at")
+    opened = timeline(earlier.select(*names, *policy.payload, *clock), policy).filter("is_current")
+    told = F.min(F.struct("recorded_at", "manifest", "contract_version")).alias("_told")
+    source = said.filter(F.col("op") == UPSERT).groupBy(*names, "valid_from").agg(told)
+    anchors = (
+        opened.join(last.select(*names, "sequence"), names)
+        .join(source, [*names, "valid_from"], "left")
+        .select(
+            *names, *policy.payload, F.lit(UPSERT).alias("op"), "valid_from", "sequence", "recorded_at",
+            F.col("_told.manifest").alias("manifest"), F.col("_told.contract_version").alias("contract_version"),
+        )
+    )  # fmt: skip
+    if policy.domain == "time":
+        later = changes.filter(F.col("valid_from") >= at)
+    else:
+        alive = accepted.select(*names, "_position", F.lit(True).alias("_is_alive"))
+        follows = F.col("_last").isNull() | (F.col("_position") > F.col("_last"))
+        later = (
+            _aged(changes, policy)
+            .join(last.select(*names, F.col("_position").alias("_last")), names, "left")
+            .join(alive, [*names, "_position"], "left")
+            .filter(follows & ((F.col("_oldest") >= at) | F.col("_is_alive")))
+        )
+    return later.select(changes.columns).unionByName(anchors, allowMissingColumns=True)
+
+
+def _aged(changes: DataFrame, policy: Policy) -> DataFrame:
+    """Changes with their position and the earliest time that anything at that position has."""
+    place = Window.partitionBy(*policy.identity, "_position")
+    return changes.withColumn("_position", _position(policy)).withColumn("_oldest", F.min("valid_from").over(place))
 
 
 # --- auditing -------------------------------------------------------------------------------------------------

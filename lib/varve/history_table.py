@@ -2,7 +2,7 @@
 
 * `silver/<entity>_changes`, the log: append-only, partitioned by scope and `record`: `change`; `snapshot` (one row per
   accepted snapshot and scope); `excluded` (identities that a snapshot holds and says nothing valid about); `waiting`
-  (identities that have changes and no version: the next change reads their log).
+  (identities that have changes and no version: the next change reads their log); `horizon` (what has expired).
 * `silver/<entity>`, the versions: partitioned by scope and `is_open`. Its transaction `fold` is the version of the log
   that is folded in: the watermark, committed with the rows.
 """
@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +19,14 @@ from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from varve import history, snapshots
+from varve import history, horizon, snapshots, upkeep
 from varve.errors import StorageError
 from varve.history import Policy
+from varve.horizon import Expiry
 from varve.scope import SCOPE_COLUMNS
 from varve.snapshots import STATISTICS_STEP, Comparison, Snapshot
 from varve.store import Commit, Loaded, Store
+from varve.upkeep import Compaction
 
 if TYPE_CHECKING:
     from varve.contract import Contract
@@ -42,13 +44,15 @@ MOST_LITERALS: Final = 64  # scopes or key ranges that a predicate names one by 
 @dataclass(frozen=True, slots=True)
 class Fold:
     """What a fold did. version: of the versions table, None when nothing was folded; inserted, removed: [rows];
-    rebuilt: why the versions were made anew from the whole log; quarantined: statements that contradict each other."""
+    rebuilt: why the versions were made anew from the whole log; quarantined: statements that contradict each other;
+    trimmed: versions that the horizon had passed [rows]."""
 
     version: int | None = None
     inserted: int = 0
     removed: int = 0
     rebuilt: str | None = None
     quarantined: tuple[Row, ...] = ()
+    trimmed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +186,43 @@ class HistoryTable:
                 self._last_read = state, self._great(versions, behind, split), split.held
         return self._last_read[1]
 
+    def as_of(self, valid_at: datetime) -> DataFrame:
+        """The live rows that were valid at a moment (UTC); raises ContractError when it lies behind the horizon."""
+        horizon.must_not_hide(self, valid_at)
+        return history.as_of(self.read(), valid_at)
+
+    def as_known(self, valid_at: datetime, known_at: datetime) -> DataFrame:
+        """The live rows that were valid at `valid_at` by what had been recorded by `known_at` (both UTC).
+
+        Raises ContractError when the horizon has merged what would tell it.
+        """
+        horizon.must_not_hide(self, valid_at, known_at)
+        return history.as_known(self.log(), valid_at, known_at, self.policy)
+
     # --- appending --------------------------------------------------------------------------------------------
 
     def append(self, changes: DataFrame, *, txn: str, is_empty: bool = False) -> Commit:
         """Log changes under the name of their manifest; the second time is a no-op.
 
         Reads no history, but for the keys whose changes come from before a snapshot that is in the log already.
-        changes: identity, payload and history.CHANGE_COLUMNS; is_empty: the caller has counted, there is no row: only
-        the name is logged, without a Spark job.
+        changes: identity, payload and history.CHANGE_COLUMNS, those behind the horizon are left out; is_empty: the
+        caller has counted, there is no row: only the name is logged, without a Spark job.
         """
         if txn in self.loaded():
             return Commit()
         if is_empty and self.store.exists(self.layer, self.log_table):
             return self.store.advance(self.layer, self.log_table, txn=txn, note={"kind": "changes"})
-        changes = changes if self._schema is None else self._shaped(changes)
+        changes = horizon.ahead(self, changes if self._schema is None else self._shaped(changes))
         self._widen_log()
         again = snapshots.reassertions(self, changes)
         rows = self.as_log(changes) if again is None else self.as_log(changes).unionByName(self.as_log(again))
         return self.append_records(rows, txn=txn, note={"kind": "changes"})
 
     def compare(self, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None = None) -> Comparison:
-        """A snapshot beside the state before it; writes nothing. See `snapshots.compare`."""
+        """A snapshot beside the state before it; writes nothing. See `snapshots.compare`.
+
+        Raises ContractError when it lies behind the horizon."""
+        horizon.must_not_hide_snapshot(self, snapshot)
         return snapshots.compare(self, rows, snapshot, excluded)
 
     def append_snapshot(self, comparison: Comparison) -> Commit:
@@ -226,7 +246,9 @@ class HistoryTable:
         )  # fmt: skip
 
     def _widen_log(self) -> None:
-        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare; one commit."""
+        """Rewrite the log when the contract widened a type: its files carry one type per column. Rare.
+
+        What is not folded yet is folded first: the rewrite says nothing new."""
         if self._schema is None or not self.store.exists(self.layer, self.log_table):
             return
         logged = self.store.read(self.layer, self.log_table)
@@ -236,11 +258,13 @@ class HistoryTable:
         }
         if not wider:
             return
+        self.fold()
         self.store.replace(
             logged.withColumns({name: F.col(name).cast(kind) for name, kind in wider.items()}),
             self.layer, self.log_table, partition_by=(*SCOPE_COLUMNS, "record"),
-            properties=self._log_properties(), note={"kind": "widened", "columns": sorted(wider)},
+            properties=self._log_properties(), note={"kind": upkeep.WIDENED, "columns": sorted(wider)},
         )  # fmt: skip
+        self.fold()  # moves the mark
 
     def log_schema(self, like: DataFrame | None) -> T.StructType:
         """The schema of the log's rows; `like` has the entity's columns of a log that is not there yet."""
@@ -259,20 +283,30 @@ class HistoryTable:
     # --- folding ----------------------------------------------------------------------------------------------
 
     def fold(self) -> Fold:
-        """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job."""
-        if self._head() is None:
+        """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job.
+
+        Behind a rearrangement of the log the versions are trimmed, if the horizon says so, and the mark is moved."""
+        head, mark = self._head(), self._watermark()
+        if head is None:
             return Fold()
-        if self._watermark() is None:
+        if mark is None:
             return self.rebuild()
         try:
             behind = self._behind()
         except StorageError as error:  # the log was cleaned up behind the watermark
             return self.rebuild(f"what was folded cannot be told from what was not: {error}")
+        moved = mark < head and upkeep.rearrangements(self, mark)
+        trimmed = horizon.trim(self) if moved else 0
         if behind is None:
-            return Fold()
+            if moved:
+                told = self.store.last_note(self.layer, self.entity, "fold")
+                note = {**told, "kind": "fold", "watermark": head, "rebuilt": None}
+                self.store.advance(self.layer, self.entity, txn=FOLD, version=head, note=note)
+            return Fold(trimmed=trimmed)
         if reason := self._outgrown():
             return self.rebuild(reason)
-        return self._fold_small(behind) if self._is_small(behind) else self._fold_large(behind)
+        folded = self._fold_small(behind) if self._is_small(behind) else self._fold_large(behind)
+        return replace(folded, trimmed=trimmed)
 
     def rebuild(self, reason: str | None = None) -> Fold:
         """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
@@ -361,7 +395,7 @@ class HistoryTable:
 
     def plan(self, changes: DataFrame) -> Plan:
         """What appending and folding `changes` would do; nothing is written."""
-        p = self.policy
+        p, changes = self.policy, horizon.ahead(self, changes)
         touched = changes.select(*p.identity).distinct()
         stated = history.of_identities(self.log(), touched, p.identity).unionByName(changes.select(*self.log().columns))
         columns = [*p.identity, *p.payload, *(c for c in history.VERSION_COLUMNS if c != "last_position")]
@@ -381,6 +415,14 @@ class HistoryTable:
         for frame in (new, old, come, go):
             frame.unpersist()
         return Plan(counts.opened, counts.closed, counts.rewritten, removed, counts.oldest, samples)
+
+    def expire(self, before: datetime) -> Expiry:
+        """Give up what lies before a moment (aware), see `horizon.expire`."""
+        return horizon.expire(self, before)
+
+    def compact(self) -> Compaction:
+        """Put the small files of the log and of the versions together, see `upkeep.compact`."""
+        return upkeep.compact(self)
 
     def audit(self) -> DataFrame:
         """What is wrong with the folded versions, see `history.audit`."""
@@ -442,12 +484,10 @@ class HistoryTable:
         head, mark = self._head(), self._watermark()
         if head is None or mark is None or head <= mark:
             return None
-        known = self.store.files(self.layer, self.log_table, version=mark)
-        seen = {file["path"] for file in known}
-        changes = [f for f in self.store.files(self.layer, self.log_table, version=head) if _holds_changes(f)]
-        files = tuple(file for file in changes if file["path"] not in seen)
+        files = tuple(file for file in upkeep.new_files(self, mark, head) if _holds_changes(file))
         if not files:
             return None
+        known = self.store.files(self.layer, self.log_table, version=mark)
         scopes = tuple(sorted({_scope_of(file) for file in files}))
         folded = [file for file in known if _holds_changes(file) and _scope_of(file) in scopes]
         key = self.policy.keys[0]

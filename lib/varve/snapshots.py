@@ -202,7 +202,7 @@ def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
     for file in table.store.files(table.layer, table.log_table):
         if (file["partition.scope_country"], file["partition.scope_entity"]) not in scopes:
             continue
-        if file["partition.record"] == "waiting":
+        if file["partition.record"] in ("waiting", "horizon"):
             continue
         latest = file.get("max.valid_from")
         if latest is None or _utc(latest) + STATISTICS_STEP >= snapshot.as_of:

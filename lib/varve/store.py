@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,10 @@ from varve.scope import SCOPE_COLUMNS
 
 LAYERS: Final = ("bronze", "silver", "gold", "ops")
 ONCE: Final = 1  # the version of a transaction that happens once: a manifest's
+
+# Files below the first size are put together when there are several in a partition, up to the second [bytes].
+SMALL_FILE: Final = 32 * 1024**2
+LARGE_FILE: Final = 128 * 1024**2
 
 _TXN: Final = "spark.databricks.delta.write.txn{}"
 _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
@@ -93,10 +98,17 @@ class Store:
         """What the last commit of that kind said of itself; empty when it is not among the last hundred."""
         log = self._log(layer, table)
         for commit in log.history(100) if log else ():
-            note: dict[str, Any] = json.loads(commit.get("userMetadata") or "{}")
-            if note.get("kind") == kind:
+            if (note := _note_of(commit)).get("kind") == kind:
                 return note
         return {}
+
+    def notes(self, layer: str, table: str, *, since: int) -> dict[int, dict[str, Any]]:
+        """What every commit after version `since` said of itself, by its version; `{}` of one that said nothing."""
+        log = self._log(layer, table)
+        if log is None or log.version() <= since:
+            return {}
+        commits = log.history(log.version() - since)
+        return {commit["version"]: _note_of(commit) for commit in commits if commit["version"] > since}
 
     def files(self, layer: str, table: str, *, version: int | None = None) -> list[dict[str, Any]]:
         """The files of a table by its log: path, num_records, `partition.<c>`, `min.<c>`, `max.<c>`; no Spark job."""
@@ -133,7 +145,7 @@ class Store:
         return Commit(
             version=log.version(),
             rows=numbers.get("numOutputRows", 0),
-            files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", 0)),
+            files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", numbers.get("numAddedFiles", 0))),
             bytes=numbers.get("numOutputBytes", numbers.get("numTargetBytesAdded", 0)),
         )
 
@@ -266,7 +278,8 @@ class Store:
     ) -> Commit:
         """A commit of a transaction alone: no rows, no Spark job."""
         log = self._log(layer, table)
-        assert log is not None
+        if log is None:
+            raise StorageError("there is no such table", where=f"{layer}.{table}")
         told = {} if note is None else {"userMetadata": json.dumps(note)}
         log.create_write_transaction(
             [], mode="append", schema=log.schema(),
@@ -275,6 +288,37 @@ class Store:
             ),
         )  # fmt: skip
         return Commit(version=log.version())
+
+    def remove(self, where: Column, layer: str, table: str, *, note: Mapping[str, Any]) -> int:
+        """Delete rows in one commit, and return how many. No row: no commit."""
+        before = self.version(layer, table)
+        with self._session_of_its_own(None, ONCE, note) as session:
+            DeltaTable.forPath(session, self.path(layer, table)).delete(where)
+        log = self._noted(layer, table, before, note)
+        return 0 if log is None else int(log.history(1)[0].get("operationMetrics", {}).get("numDeletedRows", 0))
+
+    def compact(self, layer: str, table: str, *, note: Mapping[str, Any]) -> Commit:
+        """Put small files of a partition together and purge deleted rows, in one commit. Nothing to do: no commit."""
+        before = self.version(layer, table)
+        with self._session_of_its_own(None, ONCE, note) as session:
+            session.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_FILE))
+            session.conf.set("spark.databricks.delta.optimize.maxFileSize", str(LARGE_FILE))
+            session.sql(f"OPTIMIZE delta.`{self.path(layer, table)}`").collect()
+        if self._noted(layer, table, before, note) is None:
+            return Commit()
+        return self.metrics(layer, table)
+
+    def vacuum(self, layer: str, table: str, *, keep: timedelta | None = None) -> None:
+        """Delete the files that no version younger than `keep` needs (None: the table's own, 7 days by default).
+
+        Makes no commit: a commit that changes nothing would only lengthen the log."""
+        with self._session_of_its_own(None, ONCE, None) as session:
+            session.conf.set("spark.databricks.delta.vacuum.logging.enabled", "false")
+            hours = ""
+            if keep is not None:  # less than the table's own on purpose
+                session.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+                hours = f" RETAIN {keep / timedelta(hours=1)} HOURS"
+            session.sql(f"VACUUM delta.`{self.path(layer, table)}`{hours}").collect()
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -303,6 +347,24 @@ class Store:
             session.conf.set(_NOTE, json.dumps(note))
         yield session
 
+    def _noted(
+        self, layer: str, table: str, before: int | None, note: Mapping[str, Any]
+    ) -> deltalake.DeltaTable | None:
+        """The table after a statement that may have committed, once it is proved that a commit carries the note.
+
+        None when it has not committed."""
+        log = self._log(layer, table)
+        if log is None or log.version() == before:
+            return None
+        if _note_of(log.history(1)[0]) != dict(note):
+            raise DefectError(
+                "a commit does not say what it is",
+                where=f"{layer}.{table}, version {log.version()}",
+                found=_note_of(log.history(1)[0]),
+                expected=dict(note),
+            )
+        return log
+
     def _committed(self, layer: str, table: str, txn: str | None, version: int) -> Commit:
         """The last commit, once it is proved that it carries the transaction."""
         if txn is not None and self.transaction(layer, table, txn) != version:
@@ -313,6 +375,15 @@ class Store:
                 expected=version,
             )
         return self.metrics(layer, table)
+
+
+def _note_of(commit: Mapping[str, Any]) -> dict[str, Any]:
+    """What a commit says of itself; of another system's commit nothing, whatever it wrote there."""
+    try:
+        note = json.loads(commit.get("userMetadata") or "{}")
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 def _options(txn: str | None, version: int, note: Mapping[str, Any] | None) -> dict[str, str]:

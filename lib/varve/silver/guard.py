@@ -22,10 +22,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the guard found in one scope; refusal: why it is parked, None if it is let in."""
+    """What the guard found in one scope; refusal: why it is parked, None if it is let in; is_final: nobody can let it
+    in, it can only be discarded."""
 
     facts: Mapping[str, object]
     refusal: str | None
+    is_final: bool = False
 
 
 def guarded(guard: Guard, counts: Counts, tally: Tally) -> Verdict:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import ops, quality, raw, snapshots
+from varve import horizon, ops, quality, raw, snapshots
 from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from varve.lake import Lake
 
 LAYER: Final = "silver"
+BEHIND_HORIZON: Final = "behind_horizon"  # the rule of rejects
 _OPS: Final = threading.Lock()  # entities load side by side and share ops.rejects
 
 
@@ -110,11 +111,22 @@ class EntityLoad:
         if set(window.scopes) != set(window.all_scopes):
             rows = rows.where(in_scopes(window.scopes))
         personal = any(column.personal is not None for column in self.contract.columns)
-        return observations(
+        observed = observations(
             rows, self.contract, window.feed, source=window.manifest.source, lists=self._lists,
             key=self._key() if personal else None,
             rules=self.lake.config.bronze_contract(window.feed.bronze).history,
         )  # fmt: skip
+        return observed if window.asserts_absence else self._within_the_horizon(observed)
+
+    def _within_the_horizon(self, rows: DataFrame) -> DataFrame:
+        """The rows, those behind the horizon of the history being bad ones."""
+        found = horizon.of(self.history)
+        if found is None:
+            return rows
+        behind = found.hides(self.history.policy, valid_from=VALID_FROM, sequence=SEQUENCE)
+        reason = F.lit(f"the history keeps nothing of before {found.moment:%Y-%m-%d %H:%M}")
+        failed = quality.failed_when(behind, quality.failure(BEHIND_HORIZON, reason))
+        return rows.withColumn(quality.FAILED, F.concat(quality.FAILED, failed))
 
     def load(self, window: Window, *, judge: Callable[[Scope, Verdict], bool]) -> dict[Scope, Loaded]:
         """Bring the window into the log: all its scopes in one commit, or those that pass one by one.
@@ -122,6 +134,10 @@ class EntityLoad:
         judge: told the guard's verdict on every scope of a snapshot, says whether it may come in.
         Returns what was done to each scope that came in.
         """
+        if (hidden := self.hidden(window)) is not None:
+            for scope in window.scopes:
+                judge(scope, hidden)
+            return {}
         rows = self.conformed(window).persist()
         try:
             tallies = self.tallies(rows)
@@ -178,6 +194,14 @@ class EntityLoad:
             verdict,
             refusal=f"the scope has another snapshot of that very moment, which ./spark-submit.sh {again} replaces",
         )
+
+    def hidden(self, window: Window) -> Verdict | None:
+        """The verdict on a snapshot from behind the horizon of the history; None of every other window."""
+        found = horizon.of(self.history) if window.asserts_absence else None
+        if found is None or window.manifest.as_of >= found.moment:
+            return None
+        refusal = f"it is from before {found.moment:%Y-%m-%d %H:%M}, of which the history keeps nothing"
+        return Verdict({"horizon": found.moment.isoformat()}, refusal, is_final=True)
 
     def changes(self, window: Window, rows: DataFrame) -> DataFrame:
         """The good rows as changes, in the shape that `history.timeline` takes."""

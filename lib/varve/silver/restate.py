@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from varve import snapshots
+from varve import horizon, snapshots
 from varve.errors import ContractError, ParkedError, UsageError
 from varve.history import CHANGE_COLUMNS, DELETE, RETRACT
 from varve.scope import Scope
@@ -83,6 +83,7 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
     log = load.history.log()
     now = load.changes(window, rows).select(*log.columns)
     before = log.where(F.col("manifest") == manifest.id).where(in_scopes(window.scopes))
+    before = horizon.ahead(load.history, before)  # what lies behind the horizon is not said again
     said = [*policy.identity, *policy.payload, "op", "valid_from", "sequence"]
     withdrawn, new = before.select(said).exceptAll(now.select(said)), now.select(said).exceptAll(before.select(said))
     if not withdrawn.where(F.col("op") == DELETE).isEmpty():

@@ -136,13 +136,13 @@ class _Run:
             self.tasks[scope].guard(
                 {**verdict.facts, "manifest": manifest, "refusal": verdict.refusal, "accepted": accepted}
             )
-            if verdict.refusal is None or accepted is not None:
+            if verdict.refusal is None or (accepted is not None and not verdict.is_final):
                 return True
             if discarded is not None:
                 self.tasks[scope].note(f"discarded: {discarded}")
                 return False
             self._waiting.add(scope)
-            self.tasks[scope].parked(_parked(window, table, scope, verdict.refusal))
+            self.tasks[scope].parked(_parked(window, table, scope, verdict))
             return False
 
         return may_come_in
@@ -151,7 +151,9 @@ class _Run:
         """Keep what the person says, of the first snapshot of a scope that the guard refuses in this run."""
         if verdict.refusal is None or self.decision is None or scope in self._decided:
             return
-        if self.ledger.accepted(self.entity.table, scope, manifest) is None:
+        if verdict.is_final and self.decision.verdict == "accept":
+            return
+        if verdict.is_final or self.ledger.accepted(self.entity.table, scope, manifest) is None:
             self._decided.add(scope)
             said = self.decision
             self.ledger.decide(self.entity.table, scope, manifest, verdict=said.verdict, reason=said.reason)
@@ -175,21 +177,25 @@ class _Run:
             if fold.rebuilt:
                 task.note(f"made anew: {fold.rebuilt}")
             if fold.quarantined:
-                task.parked(_contradictory(self.entity, len(fold.quarantined)))
+                task.parked(contradictory(self.entity.table, len(fold.quarantined)))
 
 
-def _parked(window: Window, table: str, scope: Scope, refusal: str) -> ParkedError:
+def _parked(window: Window, table: str, scope: Scope, verdict: Verdict) -> ParkedError:
     again = f"./spark-submit.sh silver --table {table.partition('.')[2]} --scope {scope}"
+    remedy = f'If it is right: {again} --accept "reason". If it is wrong: the same with --discard "reason".'
     return ParkedError(
-        f"the snapshot of {window.manifest.as_of:%Y-%m-%d %H:%M} is parked: {refusal}",
+        f"the snapshot of {window.manifest.as_of:%Y-%m-%d %H:%M} is parked: {verdict.refusal}",
         where=f"{table} {scope}, manifest {window.manifest.id}",
-        remedy=f'If it is right: {again} --accept "reason". If it is wrong: the same with --discard "reason".',
+        remedy=f'It cannot come in: {again} --discard "reason" lets the later ones go on.'
+        if verdict.is_final
+        else remedy,
     )
 
 
-def _contradictory(load: EntityLoad, statements: int) -> ParkedError:
+def contradictory(table: str, statements: int) -> ParkedError:
+    """What a fold says of statements that it left out because they contradict each other."""
     return ParkedError(
         f"{statements} statements contradict others of the same key and moment and are left out",
-        where=load.table, expected="one content per key, valid_from and sequence",
+        where=table, expected="one content per key, valid_from and sequence",
         remedy="Retract the wrong ones, or name a sequence or tie-break column in the contract.",
     )  # fmt: skip

@@ -29,6 +29,9 @@ def plan_of(load: EntityLoad, wanted: frozenset[Scope]) -> Table:
 
 
 def _snapshot(load: EntityLoad, window: Window) -> Iterator[tuple[str, ...]]:
+    if (hidden := load.hidden(window)) is not None:
+        yield from ((str(scope), *["-"] * 5, f"parks it: {hidden.refusal}") for scope in window.scopes)
+        return
     rows = load.conformed(window).persist()
     tallies = load.tallies(rows)
     comparison = load.compare(window, rows, tallies)

@@ -1,0 +1,79 @@
+"""Maintain: expire what the contracts do not keep, put small files together, delete the files that nobody needs."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+
+from varve import horizon, upkeep
+from varve.arguments import Parser, launch
+from varve.errors import UsageError
+from varve.history_table import HistoryTable
+from varve.lake import Lake
+from varve.ledger import Task
+from varve.silver import contradictory
+
+STEP = "maintain"
+
+
+def parser() -> Parser:
+    """The options of the job."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--table", action="append", metavar="ENTITY", help="only this entity (may be repeated)")
+    parser.add_argument(
+        "--expire-before", type=date.fromisoformat, metavar="YYYY-MM-DD",
+        help="give up the history before that day (UTC), instead of by retain.history; there is no way back",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-days", type=int, metavar="N", help="keep files of older versions of the tables so long (default: 7)"
+    )
+    return parser
+
+
+def run(lake: Lake, args: Namespace) -> None:
+    """Maintain every entity; one that fails does not stop the others."""
+    now = datetime.now(UTC)
+    before = datetime.combine(args.expire_before, time(), UTC) if args.expire_before else None
+    if before is not None and before > now:
+        raise UsageError(
+            "what is to come cannot expire", where="--expire-before", found=args.expire_before, expected="a day gone by"
+        )
+    keep = None if args.keep_days is None else timedelta(days=args.keep_days)
+    for entity in args.table or lake.config.entities():
+        contract = lake.config.silver_contract(entity)
+        retain = contract.retain.get("history")
+        moment = before or (horizon.since(retain, now) if retain else None)
+        with lake.ledger.task(STEP, f"silver.{entity}", keep_going=True) as task:
+            history = HistoryTable.of(lake.store, contract)
+            if not lake.store.exists(history.layer, history.log_table):
+                task.skip()
+                continue
+            done = list(maintained(history, task, moment, said=before is not None))
+            upkeep.vacuum(history, keep)
+            if task.row.status == "parked":
+                continue
+            task.note("; ".join(done)) if done else task.skip("nothing to do")
+
+
+def maintained(history: HistoryTable, task: Task, moment: datetime | None, *, said: bool) -> Iterator[str]:
+    """Fold, expire and compact, and tell what there was to do. said: a person named the moment."""
+    fold = history.fold()
+    if fold.version is not None:
+        yield f"folded {fold.inserted} versions"
+    if fold.quarantined:
+        task.parked(contradictory(task.row.table_name or "", len(fold.quarantined)))
+    if moment is not None and (said or horizon.may_pass_over(history, moment)):
+        expiry = history.expire(moment)
+        if expiry.changes or expiry.versions:
+            yield f"expired {expiry.changes} changes and {expiry.versions} versions before {expiry.moment:%Y-%m-%d}"
+    compaction = history.compact()
+    for name, commit in (("log", compaction.log), ("versions", compaction.versions)):
+        if commit.version is not None:
+            yield f"compacted the {name}"
+            task.wrote(commit)
+
+
+if __name__ == "__main__":
+    sys.exit(launch(run, parser, sys.argv[1:]))

@@ -1,0 +1,302 @@
+"""The horizon of an entity's history: the moment before which it tells nothing any more.
+
+It is recorded first, once and for all (`horizon` rows of the log, one per scope; it never goes back), and every
+function honours it from then on. Then each key's changes before it become one anchor in the log (`history.expired`),
+then the versions that ended before it go. The next fold or expiry ends what a run that died has begun.
+
+What lies behind it: in a time domain, whatever is valid from before the moment. In a sequence domain also whatever has
+a number up to the greatest that its scope had from before the moment: all those numbers have been judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from varve import history, snapshots, upkeep
+from varve.errors import ContractError
+from varve.history import Policy
+from varve.scope import SCOPE_COLUMNS, Scope
+
+if TYPE_CHECKING:
+    from varve.history_table import HistoryTable
+
+HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
+TRIMMED: Final = "trimmed"
+FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OF_MOMENT: Final = timedelta(microseconds=1)  # transactions are numbered by the moment
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """moment: UTC. sequences: in a sequence domain, per scope the greatest number behind it. known_at: when the last of
+    what lies behind it was recorded; None: nothing lay there."""
+
+    moment: datetime
+    sequences: Mapping[Scope, Any]
+    known_at: datetime | None
+
+    def hides(self, policy: Policy, *, valid_from: str = "valid_from", sequence: str = "sequence") -> Column:
+        """Whether a change lies behind the horizon."""
+        hidden = F.col(valid_from) < F.lit(self.moment)
+        for scope, number in self.sequences.items() if policy.domain == "sequence" else ():
+            judged = F.col(sequence).isNull() | (F.col(sequence) <= F.lit(number))
+            hidden |= (F.col("scope_country") == scope.country) & (F.col("scope_entity") == scope.entity) & judged
+        return F.coalesce(hidden, F.lit(False))
+
+    def hides_snapshot(self, policy: Policy, scope: Scope, as_of: datetime, sequence: Any) -> bool:
+        """Whether a snapshot lies behind the horizon in a scope."""
+        if as_of < self.moment:
+            return True
+        number = self.sequences.get(scope) if policy.domain == "sequence" else None
+        return number is not None and (sequence is None or sequence <= number)
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """What an expiry did. moment: where the horizon is now, None without a log; changes, versions: [rows] removed."""
+
+    moment: datetime | None = None
+    changes: int = 0
+    versions: int = 0
+
+
+def since(retain: str, now: datetime) -> datetime:
+    """Where the horizon of a table belongs that keeps its history for `retain` (`90d`, `8w`, `18m`, `10y`).
+
+    It moves by whole days, with months and years by whole months: each move rewrites the scopes where something
+    expires."""
+    found = re.fullmatch(r"([1-9][0-9]*)([dwmy])", retain)
+    if found is None:
+        raise ContractError("retain.history is no duration", found=retain, expected="such as 90d, 8w, 18m or 10y")
+    number, unit = int(found[1]), found[2]
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if unit in "dw":
+        return today - timedelta(days=number * (7 if unit == "w" else 1))
+    months = today.year * 12 + today.month - 1 - number * (12 if unit == "y" else 1)
+    return today.replace(year=months // 12, month=months % 12 + 1, day=1)
+
+
+def of(table: HistoryTable) -> Horizon | None:
+    """The horizon of a table, None when nothing has expired; no Spark job."""
+    if table.store.transaction(table.layer, table.log_table, HORIZON) is None:
+        return None
+    moment, numbers, known = FIRST, dict[Scope, Any](), FIRST
+    for row in table.store.small(table.layer, table.log_table, record=HORIZON):
+        scope = Scope(*(row[c] for c in SCOPE_COLUMNS))
+        moment = max(moment, row["valid_from"].astimezone(UTC))
+        if row["sequence"] is not None:
+            numbers[scope] = max(row["sequence"], numbers.get(scope, row["sequence"]))
+        if row["recorded_at"] is not None:
+            known = max(known, row["recorded_at"].astimezone(UTC))
+    return Horizon(moment, numbers, known if known > FIRST else None)
+
+
+def may_pass_over(table: HistoryTable, moment: datetime) -> bool:
+    """Whether a horizon at a moment may leave anything behind that no earlier expiry has seen, by the statistics of the
+    log's files; no Spark job."""
+    anchored = table.store.transaction(table.layer, table.log_table, upkeep.ANCHORED)
+    reached = FIRST if anchored is None else FIRST + anchored * _OF_MOMENT
+    for file in table.store.files(table.layer, table.log_table):
+        earliest, latest = file.get("min.valid_from"), file.get("max.valid_from")
+        if file["partition.record"] not in ("waiting", HORIZON) and (
+            earliest is None
+            or latest is None
+            or (_utc(earliest) < moment and _utc(latest) + snapshots.STATISTICS_STEP >= reached)
+        ):
+            return True
+    return False
+
+
+# --- honouring it ---------------------------------------------------------------------------------------------
+
+
+def ahead(table: HistoryTable, changes: DataFrame) -> DataFrame:
+    """The changes that do not lie behind the horizon."""
+    found = of(table)
+    return changes if found is None else changes.filter(~found.hides(table.policy))
+
+
+def must_not_hide(table: HistoryTable, valid_at: datetime, known_at: datetime | None = None) -> None:
+    """Raise ContractError when the history does not tell any more what is asked: what was valid at a moment, as it was
+    known at another (both UTC)."""
+    found = of(table)
+    if found is None:
+        return
+    if valid_at < found.moment:
+        raise ContractError(
+            "the history tells nothing of a time before its horizon", where=table.entity,
+            found=valid_at.isoformat(), expected=f"{found.moment.isoformat()} or later",
+        )  # fmt: skip
+    if known_at is not None and found.known_at is not None and known_at < found.known_at:
+        raise ContractError(
+            "the history does not tell any more what was known then: what lies behind its horizon is merged",
+            where=table.entity, found=known_at.isoformat(), expected=f"{found.known_at.isoformat()} or later",
+        )  # fmt: skip
+
+
+def must_not_hide_snapshot(table: HistoryTable, snapshot: snapshots.Snapshot) -> None:
+    """Raise ContractError when a snapshot lies behind the horizon."""
+    found = of(table)
+    policy = table.policy
+    for scope in snapshot.scopes if found else ():
+        assert found is not None
+        if found.hides_snapshot(policy, scope, snapshot.as_of, snapshot.sequence):
+            raise ContractError(
+                "the snapshot lies behind the horizon of the history: what it would be compared with is not kept",
+                where=f"{table.entity} {scope}, manifest {snapshot.manifest}", found=snapshot.as_of.isoformat(),
+                expected=f"{found.moment.isoformat()} or later",
+            )  # fmt: skip
+
+
+# --- moving it ------------------------------------------------------------------------------------------------
+
+
+def expire(table: HistoryTable, before: datetime) -> Expiry:
+    """Give up what lies before a moment: record the horizon, anchor the log, trim the versions; once.
+
+    before: an aware datetime; a horizon that is later already stays where it is. The versions say of every time from
+    the horizon on what they said, and say so whatever else arrives.
+    """
+    if before.tzinfo is None:
+        raise ContractError("a horizon needs a time zone", where=table.entity, found=before.isoformat())
+    if not table.store.exists(table.layer, table.log_table):
+        return Expiry()
+    table.fold()
+    reached = of(table)
+    moment = before.astimezone(UTC) if reached is None else max(before.astimezone(UTC), reached.moment)
+    lots = _behind(table, moment, reached)
+    _record(table, moment, lots)
+    scopes = {scope for scope, lot in lots.items() if lot.due} | _pictured_behind(table)
+    rows = _changes(table)
+    if scopes:
+        _anchor(table, moment, scopes)
+    versions = table.fold().trimmed
+    return Expiry(moment, rows - _changes(table), versions)
+
+
+def trim(table: HistoryTable) -> int:
+    """Remove the versions that the horizon has passed, and return how many.
+
+    One that ends at the very horizon stays: what ends it may still be taken back. A tombstone goes once it began before
+    the horizon: that there is nothing is said as well by no row.
+    """
+    found = of(table)
+    if found is None:
+        return 0
+    at = F.lit(found.moment)
+    ended = (F.col("is_open") == F.lit(False)) & (F.col("valid_to") < at)
+    note = {"kind": TRIMMED, "horizon": found.moment.isoformat()}
+    return table.store.remove(ended | _is_gone(at), table.layer, table.entity, note=note)
+
+
+def _is_gone(at: Column) -> Column:
+    return F.col("is_deleted") & (F.col("valid_from") < at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lot:
+    """What of a scope lies behind the horizon. due: rows that no earlier expiry has seen."""
+
+    sequence: Any = None
+    known_at: datetime | None = None
+    due: int = 0
+
+
+def _greatest(one: Any, other: Any) -> Any:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _number(moment: datetime) -> int:
+    return (moment - FIRST) // _OF_MOMENT
+
+
+def _changes(table: HistoryTable) -> int:
+    return table.store.rows(table.layer, table.log_table, record="change")
+
+
+def _behind(table: HistoryTable, moment: datetime, reached: Horizon | None) -> dict[Scope, _Lot]:
+    """Of every scope of the log what lies behind a moment, with what lay behind the horizon before: one job."""
+    files = table.store.files(table.layer, table.log_table)
+    lots = {Scope(file["partition.scope_country"], file["partition.scope_entity"]): _Lot() for file in files}
+    anchored = table.store.transaction(table.layer, table.log_table, upkeep.ANCHORED)
+    is_due = F.lit(True) if anchored is None else F.col("valid_from") >= F.lit(FIRST + anchored * _OF_MOMENT)
+    rows = history.behind(table.log(), moment, table.policy).groupBy(*SCOPE_COLUMNS)
+    for row in rows.agg(
+        F.max("sequence").alias("sequence"),
+        F.unix_micros(F.max("recorded_at")).alias("known_at"),
+        F.count(F.when(is_due, 1)).alias("due"),
+    ).collect():
+        scope = Scope(row.scope_country, row.scope_entity)
+        number = row.sequence if table.policy.domain == "sequence" else None
+        lots[scope] = _Lot(number, _EPOCH + row.known_at * _OF_MOMENT, row.due)
+    for scope, lot in lots.items() if reached else ():
+        assert reached is not None
+        lots[scope] = replace(
+            lot,
+            sequence=_greatest(lot.sequence, reached.sequences.get(scope)),
+            known_at=_greatest(lot.known_at, reached.known_at),
+        )
+    return lots
+
+
+def _record(table: HistoryTable, moment: datetime, lots: Mapping[Scope, _Lot]) -> None:
+    """One commit; none when the horizon is there or further already."""
+    schema = table.log_schema(None)
+    rows = []
+    for scope, lot in lots.items():
+        values: dict[str, object] = {
+            "scope_country": scope.country, "scope_entity": scope.entity, "op": HORIZON, "valid_from": moment,
+            "sequence": lot.sequence, "recorded_at": lot.known_at, "record": HORIZON,
+        }  # fmt: skip
+        rows.append(tuple(values.get(f.name) for f in schema))
+    frame = table.store.frame(rows, schema)
+    table.append_records(frame, txn=HORIZON, version=_number(moment), note={"kind": HORIZON})
+
+
+def _pictured_behind(table: HistoryTable) -> set[Scope]:
+    """The scopes of which the log has records of snapshots behind the horizon."""
+    found = of(table)
+    assert found is not None
+    return {
+        record.scope
+        for record in snapshots.records(table)
+        if found.hides_snapshot(table.policy, record.scope, record.as_of, record.sequence)
+    }
+
+
+def _anchor(table: HistoryTable, moment: datetime, scopes: set[Scope]) -> None:
+    """Rewrite the log of some scopes: anchors in place of what they stand for, in one commit."""
+    found = of(table)
+    assert found is not None
+    names, at = list(table.policy.identity), F.lit(moment)
+    where = " or ".join(f"(scope_country = '{s.country}' and scope_entity = '{s.entity}')" for s in sorted(scopes))
+    logged = table.store.read(table.layer, table.log_table).filter(where)
+    changes = history.expired(logged.filter("record = 'change'"), moment, table.policy)
+    changes = changes.withColumn("record", F.lit("change"))
+    pictures = logged.filter(F.col("record").isin("snapshot", "excluded")).filter(~found.hides(table.policy))
+    horizons = logged.filter((F.col("record") == HORIZON) & (F.col("valid_from") == at))
+    rows = changes.unionByName(pictures).unionByName(horizons)
+    # A key that loses its only version, and of which something is said later, is to be read from its log.
+    waiting = logged.filter("record = 'waiting'").select(*names)
+    gone = table.versions().filter(where).filter("is_open").filter(_is_gone(at)).select(*names)
+    waiting = waiting.unionByName(gone).distinct().join(changes.select(*names), names, "left_semi")
+    marks = waiting.withColumn("record", F.lit("waiting"))
+    table.store.replace(
+        rows.unionByName(marks, allowMissingColumns=True).select(
+            *(F.col(f.name).cast(f.dataType).alias(f.name) for f in logged.schema)
+        ),
+        table.layer, table.log_table, where=where, txn=upkeep.ANCHORED, version=_number(moment),
+        note={"kind": upkeep.ANCHORED, "horizon": moment.isoformat()},
+    )  # fmt: skip

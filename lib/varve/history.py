@@ -360,18 +360,22 @@ def continues(policy: Policy) -> Column:
     return later
 
 
-def continued(open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str]) -> DataFrame:
+def continued(
+    open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str], within: Column | None = None
+) -> DataFrame:
     """Open rows and what later changes make of them; equals the tails of `timeline` over the whole logs of their keys.
 
     open_rows: versions, at most one per identity, untouched ones among them come out as they are; pending: changes that
     lie behind the open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells
-    the identities of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest).
+    the identities of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest);
+    within: a predicate that holds for every touched row, so that files can be left out.
     The rows are never shuffled: a few narrow columns of those that are touched tell what becomes of them, then every
     row is passed through once, beside a broadcast. Only the changes themselves are sorted.
     """
     names, told = list(policy.identity), ["valid_from", "recorded_at", "is_deleted", "row_hash"]
     said = pending.groupBy(*by).agg(_greatest().alias("last_position"))  # what is tied or retracted counts
-    folded = open_rows.select(*names, *told).join(F.broadcast(said), list(by))
+    near = open_rows if within is None else open_rows.filter(within)
+    folded = near.select(*names, *told).join(F.broadcast(said), list(by))
     unknown = [F.lit(None).cast(pending.schema[c].dataType).alias(c) for c in policy.payload]
     states = folded.select(*names, *unknown, *told, "last_position", F.lit(True).alias("_is_folded")).unionByName(
         _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
@@ -445,13 +449,13 @@ def compared(rows: DataFrame, live: DataFrame, policy: Policy, *, named: DataFra
 
 
 def bucket(policy: Policy, buckets: int) -> Column:
-    """The bucket of an identity, 0 to buckets - 1."""
-    return F.pmod(F.xxhash64(*policy.identity), F.lit(buckets)).cast("int")
+    """The bucket of an identity within its scope, 0 to buckets - 1."""
+    return F.pmod(F.xxhash64(*policy.keys), F.lit(buckets)).cast("int")
 
 
 def checksum(policy: Policy) -> Column:
     """The share of one row in its bucket's checksum; checksums add up, they are never combined by XOR."""
-    return F.xxhash64(*policy.identity, row_hash(policy.payload))
+    return F.xxhash64(*policy.keys, row_hash(policy.payload))
 
 
 # --- expiring -------------------------------------------------------------------------------------------------

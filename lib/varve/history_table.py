@@ -347,15 +347,19 @@ class HistoryTable:
         if not (behind.is_later or self._is_marked()):
             self._mark_all(self.log(version=self._watermark()), head, versions)
         split = self._split(versions, behind)
-        opened = self._open_rows(versions, behind, split)
-        touched = history.of_identities(opened, split.on_time, split.by).persist()
+        stored = self._in_touched_scopes(versions, behind).filter(self._pruned(behind))
+        # The one scan of whole rows: all that may change, of on-time and of late keys.
+        touched = history.of_identities(stored.filter("is_open"), self._pending(behind), split.by).persist()
         held = [*split.held, touched]
         try:
-            inserted = history.continued(touched, split.on_time, p, by=split.by)
-            removed = touched
+            opened = touched
             if split.late is not None:
-                again, old = self._of_late(versions, behind, split)
-                old, again = old.persist(), again.persist()
+                opened = history.of_identities(touched, split.late, split.by, keep=False)
+            inserted, removed = history.continued(opened, split.on_time, p, by=split.by), opened
+            if split.late is not None:
+                old = touched.unionByName(stored.filter("not is_open"))
+                old = history.of_identities(old, split.late, split.by).persist()
+                again = self._of_late(behind, split).select(*versions.columns).persist()
                 held += [old, again]
                 inserted = inserted.unionByName(again.exceptAll(old))
                 removed = removed.unionByName(old.exceptAll(again))
@@ -521,8 +525,8 @@ class HistoryTable:
 
     def _great(self, versions: DataFrame, behind: _Behind, split: _Split) -> DataFrame:
         """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
-        opened = self._open_rows(versions, behind, split)
-        parts = [history.continued(opened, split.on_time, self.policy, by=split.by)]
+        opened, within = self._open_rows(versions, behind, split), self._pruned(behind)
+        parts = [history.continued(opened, split.on_time, self.policy, by=split.by, within=within)]
         stored = self.store.files(self.layer, self.entity)
         if any(not file["partition.is_open"] for file in stored if _scope_of(file) in behind.scopes):
             closed = self._in_touched_scopes(versions, behind).filter("not is_open")
@@ -534,7 +538,7 @@ class HistoryTable:
         if any(_scope_of(file) not in behind.scopes for file in stored):
             parts.append(versions.filter(~self._is_in_scopes(behind)))
         if split.late is not None:
-            parts.append(self._of_late(versions, behind, split)[0])
+            parts.append(self._of_late(behind, split))
         return reduce(DataFrame.unionByName, parts)
 
     def _open_rows(self, versions: DataFrame, behind: _Behind, split: _Split) -> DataFrame:
@@ -542,13 +546,11 @@ class HistoryTable:
         opened = self._in_touched_scopes(versions, behind).filter("is_open")
         return opened if split.late is None else history.of_identities(opened, split.late, split.by, keep=False)
 
-    def _of_late(self, versions: DataFrame, behind: _Behind, split: _Split) -> tuple[DataFrame, DataFrame]:
-        """The versions of the late keys: as their whole log gives them, and as they are stored."""
+    def _of_late(self, behind: _Behind, split: _Split) -> DataFrame:
+        """The versions of the late keys, as their whole log gives them."""
         assert split.late is not None
         log = self._in_touched_scopes(self.log(version=behind.head), behind).filter(self._pruned(behind))
-        old = self._in_touched_scopes(versions, behind).filter(self._pruned(behind))
-        again = history.timeline(history.of_identities(log, split.late, split.by), self.policy)
-        return again.select(*versions.columns), history.of_identities(old, split.late, split.by)
+        return history.timeline(history.of_identities(log, split.late, split.by), self.policy)
 
     def _split(self, versions: DataFrame, behind: _Behind) -> _Split:
         """Which keys go on from their open row and which are late; no job is run when the statistics tell it."""

@@ -174,24 +174,27 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
     """Per scope and bucket: rows, and the sums of the low and high halves of the row checksums (they cannot
     overflow)."""
-    share = history.checksum(policy)
+    share, only = history.checksum(policy), snapshot.scopes[0] if len(snapshot.scopes) == 1 else None
+    by = [] if only else list(SCOPE_COLUMNS)  # one scope is checked, not grouped by: strings are slow to group
     sums = (
         rows.select(*SCOPE_COLUMNS, history.bucket(policy, BUCKETS).alias("bucket"), share.alias("share"))
-        .groupBy(*SCOPE_COLUMNS, "bucket")
+        .groupBy(*by, "bucket")
         .agg(
             F.count("*").alias("rows"),
             F.sum(F.col("share").bitwiseAND(F.lit(LOW_BITS))).alias("low"),
             F.sum(F.shiftrightunsigned("share", 32)).alias("high"),
+            F.count(F.when(~_scopes(snapshot), 1)).alias("others"),
         )
     )
     found: dict[Scope, dict[int, tuple[int, int, int]]] = {scope: {} for scope in snapshot.scopes}
     for row in sums.collect():
-        scope = Scope(row.scope_country, row.scope_entity)
-        if scope not in found:
+        if row.others:
+            other = rows.filter(~_scopes(snapshot)).select(*SCOPE_COLUMNS).first()
             raise ContractError(
-                f"the snapshot has rows of scope {scope}, which its manifest does not list",
+                f"the snapshot has rows of scope {Scope(*other) if other else '?'}, which its manifest does not list",
                 where=f"manifest {snapshot.manifest}", expected=", ".join(map(str, snapshot.scopes)),
             )  # fmt: skip
+        scope = only or Scope(row.scope_country, row.scope_entity)
         found[scope][row.bucket] = (row.rows, row.low, row.high)
     return found
 
@@ -371,9 +374,13 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
     """Log the snapshot: its records, its differences and what they make necessary to say again; one commit, once."""
     snapshot, policy = comparison.snapshot, table.policy
     schema = table.log_schema(comparison.changes)
-    rows = table.store.frame(
-        [_record_row(scope, comparison, schema) for scope in snapshot.scopes], schema
-    )  # fmt: skip
+    records = [_record_row(scope, comparison, schema) for scope in snapshot.scopes]
+    if not comparison.differs and comparison.excluded is None and table.store.exists(table.layer, table.log_table):
+        release(comparison)
+        return table.store.append_few(
+            records, schema, table.layer, table.log_table, txn=snapshot.manifest, note={"kind": "snapshot"}
+        )
+    rows = table.store.frame(records, schema)
     if comparison.changes is not None and comparison.differs:
         stated = comparison.changes.select(
             *policy.identity, *policy.payload, "op",
@@ -392,9 +399,14 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
     commit = table.append_records(
         rows, txn=snapshot.manifest, note={"kind": "changes" if comparison.differs else "snapshot"}
     )
+    release(comparison)
+    return commit
+
+
+def release(comparison: Comparison) -> None:
+    """Give back what a comparison holds in memory."""
     if comparison.changes is not None:
         comparison.changes.unpersist()
-    return commit
 
 
 def _excluded(identities: DataFrame, snapshot: Snapshot, schema: T.StructType, policy: Policy) -> DataFrame:

@@ -147,7 +147,7 @@ class EntityLoad:
             passed = [s for s in window.scopes if judge(s, self.verdict(comparison, s, tallies.get(s, Tally())))]
             if len(passed) == len(window.scopes):
                 return self._append_snapshot(window, rows, tallies, comparison)
-            release(comparison)
+            snapshots.release(comparison)
         finally:
             rows.unpersist()
         done: dict[Scope, Loaded] = {}
@@ -302,12 +302,6 @@ def in_scopes(scopes: Sequence[Scope]) -> Column:
     for scope in scopes:
         condition |= (F.col("scope_country") == scope.country) & (F.col("scope_entity") == scope.entity)
     return condition
-
-
-def release(comparison: Comparison) -> None:
-    """Give back what a comparison holds in memory."""
-    if comparison.changes is not None:
-        comparison.changes.unpersist()
 
 
 def _rejected_mark() -> Column:

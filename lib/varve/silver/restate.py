@@ -16,7 +16,8 @@ from varve import horizon, snapshots
 from varve.errors import ContractError, ParkedError, UsageError
 from varve.history import CHANGE_COLUMNS, DELETE, RETRACT
 from varve.scope import Scope
-from varve.silver.load import EntityLoad, Window, in_scopes, release, scopes_of
+from varve.silver.load import EntityLoad, Window, in_scopes, scopes_of
+from varve.snapshots import release
 from varve.store import Commit
 
 

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from varve.scope import Scope
 from varve.silver.guard import Tally
-from varve.silver.load import EntityLoad, Window, release
+from varve.silver.load import EntityLoad, Window
+from varve.snapshots import release
 
 COLUMNS = ("scope", "rows", "rejected", "opened", "changed", "deleted", "guard")
 

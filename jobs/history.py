@@ -12,6 +12,7 @@ from varve.arguments import Parser, launch
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.scope import Scope
+from varve.silver.keys import key_of
 from varve.silver.life import changes_table, life_of, records, versions_table
 
 
@@ -32,7 +33,7 @@ def run(lake: Lake, args: Namespace) -> None:
     contract = lake.config.silver_contract(args.table)
     if not lake.store.exists("silver", f"{args.table}_changes"):
         raise UsageError("nothing was loaded yet", where=f"silver.{args.table}", remedy="./spark-submit.sh daily")
-    key = _key(contract.keys, args.key)
+    key = key_of(contract.keys, args.key)
     life = life_of(lake, contract, key, args.scope)
     if args.json:
         for record in records(life):
@@ -46,21 +47,6 @@ def run(lake: Lake, args: Namespace) -> None:
         console.print(f"silver.{args.table} knows no {key}.")
     if args.changes:
         console.print(changes_table(life))
-
-
-def _key(keys: tuple[str, ...], given: list[str]) -> dict[str, str]:
-    """The value of every key column; names may be left out when the values come in the order of the key."""
-    found: dict[str, str] = {}
-    for place, text in enumerate(given):
-        name, equals, value = text.partition("=")
-        if not equals:
-            name, value = (keys[place] if place < len(keys) else "?"), text
-        found[name] = value
-    if set(found) != set(keys):
-        raise UsageError(
-            "that is not the key of the entity", where="--key", found=", ".join(given), expected=", ".join(keys)
-        )
-    return found
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
+from pyspark.sql import Row
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from varve.history import DELETE, UPSERT, Policy
 from varve.history_table import HistoryTable
 from varve.lake import Lake
 from varve.scope import SCOPE_COLUMNS, Scope
+from varve.silver.keys import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ def life_of(lake: Lake, contract: Contract, key: Mapping[str, str], scope: Scope
     """The life of a key, wherever it occurs or in one scope. key: the value of every key column, as text."""
     history = HistoryTable.of(lake.store, contract)
     place = [*SCOPE_COLUMNS, "valid_from"]
-    versions = _of_key(history.read(), key, scope).orderBy(*place).collect()
-    changes = _of_key(history.log(), key, scope).orderBy(*place, "sequence", "recorded_at").collect()
+    versions = rows_of(history.read(), key, scope).orderBy(*place).collect()
+    changes = rows_of(history.log(), key, scope).orderBy(*place, "sequence", "recorded_at").collect()
     files, loads = _files(lake, contract), _loads(lake, contract)
     openers = [opener(version, changes, history.policy) for version in versions]
     return Life(
@@ -80,14 +80,6 @@ def opener(version: Row, changes: Iterable[Row], policy: Policy) -> Row | None:
     ]  # fmt: skip
     # Of a sequence that came twice, one row may give the time and another the knowledge: hence no filter by time.
     return min(same, key=lambda c: (c["valid_from"] != version["valid_from"], c["manifest"]), default=None)
-
-
-def _of_key(frame: DataFrame, key: Mapping[str, str], scope: Scope | None) -> DataFrame:
-    for column, value in key.items():
-        frame = frame.filter(F.col(column) == F.lit(value).cast(frame.schema[column].dataType))
-    if scope is not None:
-        frame = frame.filter((F.col("scope_country") == scope.country) & (F.col("scope_entity") == scope.entity))
-    return frame
 
 
 # --- from where -----------------------------------------------------------------------------------------------

@@ -193,7 +193,8 @@ MISTAKES = [
          "{name: updated_at, physicalType: timestamp, customProperties: [{property: zone, value: Europe/Rome}]}",
          "the zone of updated_at would be passed over; found layer silver; expected a zone in the contract of … "),
     case("zone unknown", SHOP_CLAIM, 11, "{name: claim_id,",
-         "{customProperties: [{property: zone, value: Europe/Madird}], name: claim_id,",
+         "{name: at, physicalType: timestamp, customProperties: [{property: zone, value: Europe/Madird}]}\n"
+         "      - {name: claim_id,",
          "this is no zone of the IANA database; found Europe/Madird; expected Europe/Madrid"),
     case("zone of a number", SHOP_CLAIM, 11, "{name: claim_id,",
          "{customProperties: [{property: zone, value: Europe/Madrid}], name: claim_id,",

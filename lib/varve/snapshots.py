@@ -167,8 +167,12 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         unspoken = history.of_identities(changes, excluded, policy, keep=False)
         changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
     changes = changes.persist()
-    counts = _counted(changes, checksums, snapshot, policy)
-    return Comparison(snapshot, counts, changes, excluded, _published(checksums, excluded, policy), is_latest)
+    counts, may_be_twofold = _counted(changes, checksums, snapshot, policy)
+    unsure = excluded
+    if may_be_twofold:  # an identity that it states twice: the next snapshot must be written out beside it too
+        twofold = changes.groupBy(*policy.identity).count().filter("count > 1").select(*policy.identity)
+        unsure = twofold if excluded is None else twofold.unionByName(excluded.select(*policy.identity))
+    return Comparison(snapshot, counts, changes, excluded, _published(checksums, unsure, policy), is_latest)
 
 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
@@ -337,12 +341,17 @@ def _counted(
     checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]],
     snapshot: Snapshot,
     policy: Policy,
-) -> dict[Scope, Counts]:
+) -> tuple[dict[Scope, Counts], bool]:
+    """The counts, and whether an identity may occur in more than one row."""
     numbers: dict[Scope, dict[str, int]] = {scope: {} for scope in snapshot.scopes}
-    kinds = changes.groupBy(*SCOPE_COLUMNS, "_kind").agg(F.count_distinct(*policy.keys).alias("keys"))
+    kinds = changes.groupBy(*SCOPE_COLUMNS, "_kind").agg(
+        F.count_distinct(*policy.keys).alias("keys"), F.count("*").alias("rows")
+    )
+    may_be_twofold = False
     for row in kinds.collect():
         numbers[Scope(row.scope_country, row.scope_entity)][row["_kind"]] = row["keys"]
-    return {scope: Counts(rows=_total(checksums[scope]), **found) for scope, found in numbers.items()}
+        may_be_twofold |= row["rows"] > row["keys"] or row["_kind"] == "unchanged"  # the other row of it is `changed`
+    return {scope: Counts(rows=_total(checksums[scope]), **found) for scope, found in numbers.items()}, may_be_twofold
 
 
 def _total(buckets: Mapping[int, tuple[int, int, int]]) -> int:
@@ -370,6 +379,7 @@ def _published(
 def append(table: HistoryTable, comparison: Comparison) -> Commit:
     """Log the snapshot: its records, its differences and what they make necessary to say again; one commit, once."""
     snapshot, policy = comparison.snapshot, table.policy
+    table.widen_log()
     schema = table.log_schema(comparison.changes)
     rows = table.store.frame(
         [_record_row(scope, comparison, schema) for scope in snapshot.scopes], schema

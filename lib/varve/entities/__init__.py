@@ -14,6 +14,7 @@ from typing import Final
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegralType
 
 from varve import quality
 from varve.codes import CodeList, mapped
@@ -90,6 +91,8 @@ def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryR
         rows = _by_feed(rows, contract, feed) if function is None else function(rows)
         rows = rows.withColumns({to: F.col(f"`{name}`") for to, name in after.items() if name in ours})
         typed = [_typed(column.name, "string" if column.codes else column.type) for column in contract.columns]
+        if isinstance(rows.schema[SEQUENCE].dataType, IntegralType):  # of every feed alike: one log holds them all
+            rows = rows.withColumn(SEQUENCE, F.col(SEQUENCE).cast("bigint"))
         return rows.withColumn(VALID_FROM, F.col(VALID_FROM).try_cast("timestamp")).select(*typed, *CARRIED)
     except AnalysisException as error:
         raise ContractError(

@@ -159,11 +159,10 @@ class _Run:
 
 def fold_entity(load: EntityLoad, *, idle: bool = False) -> None:
     """Bring the versions up to the log; contradictions in it end the run with exit code 3. idle: nothing was loaded."""
-    history, store, ledger = load.history, load.lake.store, load.lake.ledger
-    head = store.version(history.layer, history.log_table)
-    if head is None:
+    history, ledger = load.history, load.lake.ledger
+    if not load.lake.store.exists(history.layer, history.log_table):
         return
-    if idle and head == store.transaction(history.layer, history.entity, FOLD):
+    if idle and history.is_folded():
         with ledger.task(STEP, load.table, keep_going=True) as task:
             task.skip()
         return
@@ -194,5 +193,6 @@ def _contradictory(load: EntityLoad, statements: int) -> ParkedError:
         f"{statements} statements contradict others of the same key and moment and are left out",
         where=load.table, expected="one content per key, valid_from and sequence",
         remedy="ops.rejects has them under the rule `contradiction`. "
-        "Retract the wrong ones, or name a sequence or tie-break column in the contract.",
+        f"Take the wrong one back: ./spark-submit.sh restate --table {load.contract.table} --key … --at … "
+        '--says column=value --reason "…"; or name a sequence or a tie-break column in the contract.',
     )  # fmt: skip

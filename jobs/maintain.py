@@ -13,7 +13,8 @@ from varve.errors import UsageError
 from varve.history_table import HistoryTable
 from varve.lake import Lake
 from varve.ledger import Task
-from varve.silver import contradictory
+from varve.silver import EntityLoad, fold_entity
+from varve.silver.inputs import code_lists, pseudonym_key
 
 STEP = "maintain"
 
@@ -40,30 +41,27 @@ def run(lake: Lake, args: Namespace) -> None:
         raise UsageError(
             "what is to come cannot expire", where="--expire-before", found=args.expire_before, expected="a day gone by"
         )
+    lists, key = code_lists(lake), pseudonym_key(lake)
     keep = None if args.keep_days is None else timedelta(days=args.keep_days)
     for entity in args.table or lake.config.entities():
         contract = lake.config.silver_contract(entity)
         retain = contract.retain.get("history")
         moment = before or (horizon.since(retain, now) if retain else None)
-        with lake.ledger.task(STEP, f"silver.{entity}", keep_going=True) as task:
-            history = HistoryTable.of(lake.store, contract)
+        load = EntityLoad(lake, contract, lists=lists, key=key)
+        history = load.history
+        if not history.is_folded():
+            fold_entity(load)
+        with lake.ledger.task(STEP, load.table, keep_going=True) as task:
             if not lake.store.exists(history.layer, history.log_table):
                 task.skip()
                 continue
             done = list(maintained(history, task, moment, said=before is not None))
             upkeep.vacuum(history, keep)
-            if task.row.status == "parked":
-                continue
             task.note("; ".join(done)) if done else task.skip("nothing to do")
 
 
 def maintained(history: HistoryTable, task: Task, moment: datetime | None, *, said: bool) -> Iterator[str]:
-    """Fold, expire and compact, and tell what there was to do. said: a person named the moment."""
-    fold = history.fold()
-    if fold.version is not None:
-        yield f"folded {fold.inserted} versions"
-    if fold.quarantined:
-        task.parked(contradictory(task.row.table_name or "", len(fold.quarantined)))
+    """Expire and compact, and tell what there was to do. said: a person named the moment."""
     if moment is not None and (said or horizon.may_pass_over(history, moment)):
         expiry = history.expire(moment)
         if expiry.changes or expiry.versions:

@@ -1,4 +1,7 @@
-"""Restate: say a day again, after a corrected extract or with corrected rules; the history keeps both beliefs."""
+"""Restate: say a day, a scope or an entity again, after a correction, or take one statement back.
+
+The history keeps both beliefs.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,34 @@ import sys
 from argparse import Namespace
 from datetime import date
 
-from varve.arguments import Parser, launch
+from varve.arguments import Parser, launch, moment
+from varve.errors import UsageError
 from varve.lake import Lake
 from varve.scope import Scope
-from varve.silver import EntityLoad
+from varve.silver import EntityLoad, fold_entity
 from varve.silver.inputs import code_lists, pseudonym_key
-from varve.silver.restate import restate, windows_of_day
-from varve.store import Commit
+from varve.silver.keys import key_of
+from varve.silver.restate import restate, windows_to_restate
+from varve.silver.retract import retract
 
 
 def parser() -> Parser:
     """The options of the job."""
-    parser = Parser(description=__doc__)
+    parser = Parser(
+        description=__doc__,
+        epilog="Example: restate --table claim --key 7 --at 2026-03-01 --says status=open --reason 'sent twice'",
+    )
     parser.add_argument("--table", required=True, metavar="ENTITY")
-    parser.add_argument("--day", required=True, type=date.fromisoformat, metavar="YYYY-MM-DD", help="of the extracts")
+    parser.add_argument(
+        "--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="only its extracts; default: all that bronze has"
+    )
+    parser.add_argument(
+        "--key", action="append", metavar="[COLUMN=]VALUE", help="take a statement of this key back, of one --scope"
+    )
+    parser.add_argument("--at", type=moment, metavar="TIME", help="with --key: since when it holds, UTC without offset")
+    parser.add_argument(
+        "--says", action="append", default=[], metavar="COLUMN=VALUE", help="with --key: which of several is meant"
+    )
     parser.add_argument("--scope", action="append", type=Scope.parse, metavar="COUNTRY/ENTITY", help="only this scope")
     parser.add_argument("--reason", required=True, help="why; the ledger keeps it")
     parser.add_argument("--accept", action="store_true", help="also what the guard would refuse")
@@ -27,18 +44,28 @@ def parser() -> Parser:
 
 
 def run(lake: Lake, args: Namespace) -> None:
-    """Say every extract of the day again, then fold."""
+    """Say the extracts again, in the order of time, or take one statement back; then fold."""
     contract = lake.config.silver_contract(args.table)
     load = EntityLoad(lake, contract, lists=code_lists(lake), key=pseudonym_key(lake))
-    for window in windows_of_day(load, args.day, frozenset(args.scope or ())):
+    if args.key:
+        take_back(load, args)
+    for window in [] if args.key else windows_to_restate(load, args.day, frozenset(args.scope or ())):
         for scope in window.scopes:
             with lake.ledger.task("restate", load.table, scope, keep_going=True) as task:
                 task.input(window.manifest.id)
                 task.note(args.reason)
                 task.wrote(restate(load, window.only([scope]), accept=args.accept))
-    with lake.ledger.task("fold", load.table) as task:
-        fold = load.history.fold()
-        task.wrote(Commit(version=fold.version, rows=fold.inserted))
+    fold_entity(load)
+
+
+def take_back(load: EntityLoad, args: Namespace) -> None:
+    scopes = args.scope or [None]
+    if args.at is None or args.day is not None or len(scopes) > 1:
+        raise UsageError("a statement has one time and one scope", where="--key", expected="--at TIME, one --scope")
+    says = dict(text.partition("=")[::2] for text in args.says)
+    with load.lake.ledger.task("retract", load.table, scopes[0]) as task:
+        task.note(args.reason)
+        task.wrote(retract(load, key_of(load.contract.keys, args.key), at=args.at, says=says, scope=scopes[0]))
 
 
 if __name__ == "__main__":

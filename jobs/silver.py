@@ -36,7 +36,9 @@ def run(lake: Lake, args: Namespace) -> None:
     contracts = [lake.config.silver_contract(entity) for entity in args.table or lake.config.entities()]
     loads = [EntityLoad(lake, contract, lists=lists, key=key) for contract in contracts]
     if args.plan:
-        Console(highlight=False).print(*(plan_of(load, wanted) for load in loads), sep="\n\n")
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        for load in loads:
+            console.print(plan_of(load, wanted))
         return
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="silver") as pool:
         begun = [pool.submit(copy_context().run, load_entity, load, wanted=wanted, decision=decision) for load in loads]

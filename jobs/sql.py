@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varve.arguments import Parser, launch
+from varve.arguments import Parser, launch, moment
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.query import Answer, ask, tables
@@ -28,6 +28,10 @@ def parser() -> Parser:
     parser.add_argument(
         "--limit", type=int, metavar="N", help=f"at most N rows (default: {SHOWN} in a table, else all)"
     )
+    parser.add_argument(
+        "--as-of", type=moment, metavar="TIME",
+        help="entities of silver as they were then: a day or a time, UTC where it names no offset",
+    )  # fmt: skip
     return parser
 
 
@@ -41,15 +45,15 @@ def run(lake: Lake, args: Namespace) -> None:
     shape = args.format or ("json" if args.json else "table")
     if shape == "table":
         shown = SHOWN if args.limit is None else args.limit
-        answer = ask(lambda: lake.spark, lake.root, query, limit=shown + 1)
+        answer = ask(lambda: lake.spark, lake.root, query, limit=shown + 1, as_of=args.as_of)
         show(answer, shown, given=args.limit is not None)
     elif shape == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        answer = ask(lambda: lake.spark, lake.root, query, limit=args.limit)
+        answer = ask(lambda: lake.spark, lake.root, query, limit=args.limit, as_of=args.as_of)
         writer.writerow(name for name, _ in answer.columns)
         writer.writerows(answer.rows)
     else:
-        for (line,) in ask(lambda: lake.spark, lake.root, query, limit=args.limit, as_json=True).rows:
+        for (line,) in ask(lambda: lake.spark, lake.root, query, limit=args.limit, as_json=True, as_of=args.as_of).rows:
             print(line)
 
 

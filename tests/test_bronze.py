@@ -97,6 +97,76 @@ def test_types(spark: SparkSession) -> None:
     assert differences == []
 
 
+MADRID = "Europe/Madrid"
+SKIPPED, AMBIGUOUS = "skipped time", "ambiguous time"
+# (zone, format, text as received, moment in UTC, reason in _rescued)
+LOCAL = [
+    (None, None, "2026-07-01 12:00:00", "2026-07-01 12:00:00", None),
+    (MADRID, None, "2026-07-01 12:00:00", "2026-07-01 10:00:00", None),
+    (MADRID, None, "2026-01-01T12:00", "2026-01-01 11:00:00", None),
+    (MADRID, None, "2026-01-01", "2025-12-31 23:00:00", None),
+    (MADRID, None, "2026-07-01 12:00:00Z", "2026-07-01 12:00:00", None),
+    (MADRID, None, "2026-10-25 02:30:00+01", "2026-10-25 01:30:00", None),
+    (MADRID, None, "2026-10-25T02:30:00+0200", "2026-10-25 00:30:00", None),
+    (MADRID, "dd/MM/yyyy HH:mm", "01/07/2026 12:00", "2026-07-01 10:00:00", None),
+    (MADRID, None, "2026-03-29 01:59:59.999999", "2026-03-29 00:59:59.999999", None),
+    (MADRID, None, "2026-03-29 02:00:00", "2026-03-29 01:00:00", SKIPPED),
+    (MADRID, None, "2026-03-29 02:30:00", "2026-03-29 01:30:00", SKIPPED),
+    (MADRID, "dd/MM/yyyy HH:mm", "29/03/2026 02:30", "2026-03-29 01:30:00", SKIPPED),
+    (MADRID, None, "2026-03-29 03:00:00", "2026-03-29 01:00:00", None),
+    (MADRID, None, "2026-10-25 01:59:59", "2026-10-24 23:59:59", None),
+    (MADRID, None, "2026-10-25 02:00:00", "2026-10-25 00:00:00", AMBIGUOUS),
+    (MADRID, None, "2026-10-25 02:30:00", "2026-10-25 00:30:00", AMBIGUOUS),
+    (MADRID, None, "2026-10-25 02:30:00.1234567", "2026-10-25 00:30:00.123456", f"{AMBIGUOUS}, precision"),
+    (MADRID, None, "2026-10-25 03:00:00", "2026-10-25 02:00:00", None),
+    (MADRID, None, "02:30", None, "wrong type"), (MADRID, None, "", None, None),
+    ("America/New_York", None, "2026-11-01 01:30:00", "2026-11-01 05:30:00", AMBIGUOUS),
+    ("Australia/Lord_Howe", None, "2026-04-05 01:45:00", "2026-04-04 14:45:00", AMBIGUOUS),
+    ("Australia/Lord_Howe", None, "2026-04-05 01:15:00", "2026-04-04 14:15:00", None),
+    ("Pacific/Apia", None, "2011-12-30 12:00:00", "2011-12-30 22:00:00", SKIPPED),
+]  # fmt: skip
+
+
+def test_local_times_need_a_zone_and_doubtful_ones_are_told(spark: SparkSession) -> None:
+    """A time without an offset is UTC, or the zone's; an hour that was left out or shown twice is never silent."""
+    columns = [Column(f"v{i}", "timestamp", zone=zone, format=form) for i, (zone, form, *_) in enumerate(LOCAL)]
+    frame = records(spark, [text for _, _, text, *_ in LOCAL])
+    typed = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns)))
+    row = typed.select(*(F.col(c.name).cast("string") for c in columns), "_rescued").collect()[0]
+    rescued = {entry["field"]: (entry["value"], entry["reason"]) for entry in json.loads(row["_rescued"])}
+    found = [(row[i], rescued.get(f"v{i}")) for i in range(len(LOCAL))]
+    expected = [(moment, reason and (text, reason)) for _, _, text, moment, reason in LOCAL]
+    assert [(case, f, e) for case, f, e in zip(LOCAL, found, expected, strict=True) if f != e] == []
+
+
+# (zone, text as received, nanoseconds from 2026-01-01 10:00 UTC, reason in _rescued)
+EXACT = [
+    (None, "2026-01-01 10:00:00.1234567", 123_456_700, None), (None, "2026-01-01 10:00:00.1234568", 123_456_800, None),
+    (None, "2026-01-01T10:00:00.123456789Z", 123_456_789, None), (None, "2026-01-01 10:00:00", 0, None),
+    (None, "2026-01-01 09:59:59.9999999", -100, None), (None, "2026-01-01 12:00:00.5+02:00", 500_000_000, None),
+    ("Europe/Madrid", "2026-01-01 11:00:00.0000001", 100, None),
+    (None, "2026-01-01 10:00:00.1234567891", 123_456_789, "precision"), (None, "9999-12-31", None, "wrong type"),
+    (None, "x", None, "wrong type"), (None, "", None, None),
+]  # fmt: skip
+
+
+def test_a_sequence_of_times_keeps_all_digits_and_the_time_beside_it_is_floored(spark: SparkSession) -> None:
+    """SQL Server's datetime2(7) as a sequence: a bigint of format timestamp; one field may be read both ways."""
+    exact = [
+        Column(f"v{i}", "bigint", format="timestamp", zone=zone, source_name=f"f{i}")
+        for i, (zone, *_) in enumerate(EXACT)
+    ]
+    time = Column("floored", "timestamp", source_name="f1")
+    frame = records(spark, [text for _, text, *_ in EXACT])
+    typed = bronze.typed(frame, contract(*exact, time), origin(*(c.received_as for c in exact)))
+    row = typed.select(*(c.name for c in exact), F.col("floored").cast("string"), "_rescued").collect()[0]
+    begin = int(datetime(2026, 1, 1, 10, tzinfo=UTC).timestamp()) * 10**9
+    rescued = [(entry["field"], entry["reason"]) for entry in json.loads(row["_rescued"])]
+    assert [None if row[i] is None else row[i] - begin for i in range(len(EXACT))] == [n for _, _, n, _ in EXACT]
+    assert rescued == [(f"f{i}", reason) for i, (*_, reason) in enumerate(EXACT) if reason] + [("f1", "precision")]
+    assert row["floored"] == "2026-01-01 10:00:00.123456"
+
+
 def test_one_record_is_one_row_or_one_reject(spark: SparkSession) -> None:
     id_ = Column("id", "int", key_position=1, source_name="Id")
     mail = Column("mail", "int", key_position=2, personal=Personal("direct"))

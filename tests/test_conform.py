@@ -103,6 +103,27 @@ def test_business_time_and_pseudonyms(spark: SparkSession, key: PseudonymKey) ->
     assert found._failed == []
 
 
+@pytest.mark.parametrize(
+    ("reason", "warned"),
+    [
+        pytest.param("ambiguous time", ["ambiguous_time"], id="an hour that the clocks showed twice"),
+        pytest.param("skipped time, precision", ["skipped_time"], id="an hour that they left out"),
+        pytest.param("precision", [], id="another reason"),
+    ],
+)
+def test_doubtful_local_times_are_warnings(
+    spark: SparkSession, key: PseudonymKey, reason: str, warned: list[str]
+) -> None:
+    """The row is good, and the ledger counts it."""
+    value = r"\"reason\":\"skipped time"  # what the source sent, escaped as JSON does
+    rescued = f'[{{"field":"ts","value":"{value}","reason":"{reason}"}}]'
+    row = ("7", "1", "P", None, "2026-10-25 00:30:00", "N", 9, rescued)
+    rows = bronze(spark, row, schema=f"{BRONZE}, _rescued string")
+    found = observations(rows, CLAIM, FEED, source="core", lists=LISTS, key=key).first()
+    assert found is not None
+    assert (found._warned, found._failed) == (warned, [])
+
+
 def test_without_business_time_the_manifest_tells_it(spark: SparkSession) -> None:
     plain = Contract("rate", "1", "rate", "silver", (Column("nr", "string", key_position=1), Column("saldo", "int")))
     found = observations(

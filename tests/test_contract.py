@@ -175,7 +175,7 @@ MISTAKES = [
          "the code list of email is not there; found leters; expected codes/leters.csv; there are letters. Did you "
          "mean letters?"),
     case("personal typo", CLAIM, 28, "property: personal,", "property: personnal,",
-         "the custom property personnal is unknown; expected source, format, codes, personal, … Did you mean "
+         "the custom property personnal is unknown; expected source, format, zone, codes, personal, … Did you mean "
          "personal?"),
     case("personal kind", CLAIM, 28, "kind: direct,", "kind: directly,",
          "kind has a value that is not possible; found 'directly'; expected direct, indirect, free_text. Did you mean "
@@ -189,6 +189,16 @@ MISTAKES = [
          "indirect or free_text}"),
     case("tracked", CLAIM, 24, "{property: tracked, value: false}", "{property: tracked, value: 'false'}",
          "tracked has a wrong value; found 'false'; expected true or false"),
+    case("zone of silver", CLAIM, 19, "{name: updated_at, physicalType: timestamp}",
+         "{name: updated_at, physicalType: timestamp, customProperties: [{property: zone, value: Europe/Rome}]}",
+         "the zone of updated_at would be passed over; found layer silver; expected a zone in the contract of … "),
+    case("zone unknown", SHOP_CLAIM, 11, "{name: claim_id,",
+         "{name: at, physicalType: timestamp, customProperties: [{property: zone, value: Europe/Madird}]}\n"
+         "      - {name: claim_id,",
+         "this is no zone of the IANA database; found Europe/Madird; expected Europe/Madrid"),
+    case("zone of a number", SHOP_CLAIM, 11, "{name: claim_id,",
+         "{customProperties: [{property: zone, value: Europe/Madrid}], name: claim_id,",
+         "the zone of claim_id would be passed over; found bigint; expected timestamp, or bigint with … "),
     case("library rule", SHOP_CLAIM, 14,
          'quality: [{type: custom, engine: varve, name: not_negative, implementation: "balance >= 0", severity: '
          'error}]', "quality: [{rule: nullCheck}]",
@@ -225,6 +235,28 @@ MISTAKES = [
 @pytest.mark.parametrize(("file", "line", "old", "new", "message"), MISTAKES)
 def test_a_mistake_is_one_error(here: Path, file: str, line: int, old: str, new: str, message: str) -> None:
     assert_one_error(edited(here, file, old, new), file, line, message)
+
+
+MOMENT = """
+      - name: {name}
+        physicalType: {kind}
+        customProperties: [{{property: source, value: ts}}, {{property: zone, value: Europe/Madrid}}{more}]"""
+
+
+def test_a_local_time_may_be_read_as_such_and_exactly(here: Path) -> None:
+    time = MOMENT.format(name="changed_at", kind="timestamp", more="")
+    exact = MOMENT.format(name="changed_ns", kind="bigint", more=", {property: format, value: timestamp}")
+    columns = load(edited(here, SHOP_CLAIM, "    properties:", f"    properties:{time}{exact}")).contracts["shop.claim"]
+    assert [(c.received_as, c.zone, c.is_exact_time) for c in columns.columns[:2]] == [
+        ("ts", "Europe/Madrid", False), ("ts", "Europe/Madrid", True),
+    ]  # fmt: skip
+
+
+def test_a_zone_beside_an_offset_is_refused(here: Path) -> None:
+    more = ", {property: format, value: yyyy-MM-dd HH:mmXXX}"
+    time = MOMENT.format(name="changed_at", kind="timestamp", more=more)
+    conf = edited(here, SHOP_CLAIM, "    properties:", f"    properties:{time}")
+    assert "found format yyyy-MM-dd HH:mmXXX; expected a format without an offset" in str(errors(conf))
 
 
 def test_a_column_that_differs_in_case_only_is_named_twice(here: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,3 +59,60 @@ def test_what_spark_refuses_is_a_usage_error(spark: SparkSession, lake: Path, qu
 def test_what_needs_no_spark_starts_none(lake: Path, query: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ask(no_session, lake, query)
+
+
+@pytest.fixture
+def entity(spark: SparkSession, lake_dir: Path) -> Path:
+    """silver.claim: open from 1 to 3, closed until it was deleted at 5, back at 7."""
+    shape = "k int, state string, day int, until int, is_deleted boolean"
+    rows = [
+        (1, "open", 1, 3, False),
+        (1, "closed", 3, 5, False),
+        (1, "closed", 5, 7, True),
+        (1, "open", 7, None, False),
+    ]
+    spark.createDataFrame(rows, shape).selectExpr(
+        "'ES' as scope_country", "'e1' as scope_entity", "k", "state",
+        "timestampadd(day, day - 1, timestamp '2026-03-01 00:00:00Z') as valid_from",
+        "timestampadd(day, until - 1, timestamp '2026-03-01 00:00:00Z') as valid_to", "is_deleted",
+        "until is null as is_current", "until is null as is_open", "0L as row_hash",
+    ).write.format("delta").save(str(lake_dir / "silver" / "claim"))  # fmt: skip
+    spark.sql("select 1 as k").write.format("delta").save(str(lake_dir / "silver" / "claim_changes"))
+    return lake_dir
+
+
+@pytest.mark.parametrize(
+    ("as_of", "states"),
+    [
+        pytest.param("2026-02-28T23:59:59+00:00", [], id="before it was there"),
+        pytest.param("2026-03-01", ["open"], id="the first moment"),
+        pytest.param("2026-03-03T01:00+02:00", ["open"], id="in another zone"),
+        pytest.param("2026-03-03", ["closed"], id="the moment of a change"),
+        pytest.param("2026-03-06", [], id="while it was deleted"),
+        pytest.param("2026-03-08", ["open"], id="after its return"),
+    ],
+)
+def test_as_of(spark: SparkSession, entity: Path, as_of: str, states: list[str]) -> None:
+    moment = datetime.fromisoformat(as_of)
+    rows = ask(lambda: spark, entity, "select state from silver.claim", as_of=moment).rows
+    assert [state for (state,) in rows] == states
+
+
+def test_as_of_needs_an_entity(spark: SparkSession, entity: Path) -> None:
+    with pytest.raises(UsageError, match=r"has a history.*silver\.claim_changes.*silver\.claim"):
+        ask(lambda: spark, entity, "select * from silver.claim_changes", as_of=datetime(2026, 3, 1, tzinfo=UTC))
+
+
+def test_an_entity_as_auto_cdc_keeps_it(spark: SparkSession, entity: Path) -> None:
+    """Tombstones are gaps; the entity's own columns, then __START_AT and __END_AT."""
+    answer = ask(lambda: spark, entity, "select * from silver.claim__auto_cdc order by __START_AT")
+    assert [name for name, _ in answer.columns] == [
+        "scope_country", "scope_entity", "k", "state", "__START_AT", "__END_AT",
+    ]  # fmt: skip
+    assert [row[3:] for row in answer.rows] == [
+        ("open", "2026-03-01 00:00:00", "2026-03-03 00:00:00"),
+        ("closed", "2026-03-03 00:00:00", "2026-03-05 00:00:00"),
+        ("open", "2026-03-07 00:00:00", None),
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"no table silver\.claim_changes__auto_cdc"):
+        ask(lambda: spark, entity, "select * from silver.claim_changes__auto_cdc")

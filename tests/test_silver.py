@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -44,7 +45,7 @@ CUSTOMER = Contract(
 RECEIVED = Contract("core_customer", "1.0.0", "core_customer", "bronze", CUSTOMER.columns)
 BRONZE = "customer_id string, name string, points int"
 
-Row = tuple[Scope, str, str | None, int]
+Row = tuple[Scope, str | None, str | None, int]
 
 
 class Shop:
@@ -61,6 +62,7 @@ class Shop:
             root, "local", settings, {"core": source}, {"customer": CUSTOMER, "core_customer": RECEIVED}, nothing
         )
         self.lake = Lake(config, job="silver", run_id="test")
+        self.contract = CUSTOMER
         self.spark = self.lake.spark
         assert self.spark is spark
 
@@ -83,7 +85,8 @@ class Shop:
             "_rescued": F.lit(None).cast("string"), "_manifest": F.lit(manifest.id), "_file": F.lit("f"),
             "_position": F.lit(1).cast("bigint"), "_landed_at": F.lit(manifest.landed_at), "_as_of": F.lit(at),
         })  # fmt: skip
-        self.lake.store.append(frame, "bronze", "core_customer", txn=manifest.id)
+        later = {c.name: F.lit(None).cast(c.type) for c in self.contract.columns if c.name not in CUSTOMER.names}
+        self.lake.store.append(frame.withColumns(later), "bronze", "core_customer", txn=manifest.id)
         return manifest.id
 
     def silver(self, decision: Decision | None = None, *scopes: Scope) -> None:
@@ -92,7 +95,7 @@ class Shop:
 
     def load(self) -> EntityLoad:
         key = PseudonymKey("k1", self.spark.sparkContext.broadcast(b"the key of this test"))
-        return EntityLoad(self.lake, CUSTOMER, lists={}, key=lambda: key)
+        return EntityLoad(self.lake, self.contract, lists={}, key=lambda: key)
 
     def open_rows(self) -> dict[str, list[str]]:
         """Keys that are live, per entity."""
@@ -185,3 +188,49 @@ def test_a_plan_writes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -
     assert "ES/south" not in shown
     assert "lets it in" in shown
     assert not shop.lake.store.exists("silver", "customer_changes")
+
+
+def test_an_empty_snapshot_is_parked_by_the_guard(shop: Shop) -> None:
+    shop.bronze(1, *everywhere("a"))
+    shop.silver()
+    before = [shop.lake.store.version("silver", table) for table in ("customer", "customer_changes")]
+    shop.bronze(2)
+    with pytest.raises(ParkedError, match="has 0 rows, fewer than 1"):
+        shop.silver()
+    assert [shop.lake.store.version("silver", table) for table in ("customer", "customer_changes")] == before
+    assert shop.open_rows() == {"north": ["a"], "south": ["a"], "west": ["a"]}
+
+
+def test_rows_without_a_key_are_rejected_and_fail_nothing(shop: Shop) -> None:
+    shop.bronze(1, (NORTH, None, "nobody", 1), (NORTH, "a", "Ana", 1), (SOUTH, "b", "Bo", 1), (WEST, "c", "Cy", 1))
+    shop.silver()
+    assert shop.open_rows() == {"north": ["a"], "south": ["b"], "west": ["c"]}
+    (reject,) = shop.query("ops/rejects", "select rule, reason, scope_entity from t")
+    assert tuple(reject.values()) == ("key:customer_id", "the key column customer_id is null", "north")
+
+
+def test_a_changed_contract_opens_no_version(shop: Shop) -> None:
+    """points becomes a bigint, level is new: the same pictures again, then one that says more."""
+    shop.bronze(1, *everywhere("a", "b"))
+    shop.silver()
+    columns = [replace(c, type="bigint") if c.name == "points" else c for c in CUSTOMER.columns]
+    shop.contract = replace(CUSTOMER, version="1.1.0", columns=(*columns, Column("level", "int")))
+    since = len(shop.lake.ledger.rows)
+    shop.silver()
+    told = [row.reason for row in shop.lake.ledger.rows[since:] if row.reason]
+    assert [reason for reason in told if "made anew: the contract changed: the type of points" in reason], told
+    shop.bronze(2, *everywhere("a", "b"))
+    shop.silver()
+    shown = "select scope_entity, customer_id, points, level, valid_from from t"
+    rows = shop.query("silver/customer", shown)
+    assert {(r["points"], r["level"], r["valid_from"].day) for r in rows} == {(1, None, 1)}
+    assert len(rows) == 6
+    assert shop.load().history.audit().isEmpty()
+    shop.bronze(3, *everywhere("a"), *[(scope, "b", "name of b", 2) for scope in SCOPES])
+    shop.silver()
+    assert len(shop.query("silver/customer", shown)) == 9
+    assert shop.load().history.audit().isEmpty()
+
+    since = len(shop.lake.ledger.rows)
+    shop.silver()
+    assert [row.status for row in shop.lake.ledger.rows[since:]] == ["skipped"]

@@ -30,6 +30,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
@@ -59,6 +60,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, where=self.prog, remedy=f"{self.prog} --help tells what can be said.")
+
+
+def moment(text: str) -> datetime:
+    """The type of an option that takes a day or a time: UTC where it names no offset."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        expected = "such as 2026-03-01 or 2026-03-01T12:00+01:00"
+        raise argparse.ArgumentTypeError(f"{text} is no time, expected {expected}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def launch(run: Job, parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str], *, writes: bool = True) -> int:

@@ -7,6 +7,8 @@ One record in, one row out or one reject with a reason. What does not fit its co
     wrong case       one is, but for capital letters
     wrong type       the text is no value of the column's type
     precision        a number that has more digits than the type, null; a time that has more than microseconds, cut
+    skipped time     a local time that its zone's clocks left out; taken as if they had not been put forward yet
+    ambiguous time   a local time that its zone's clocks showed twice; taken as the first of the two
 
 Only a record whose key columns cannot be read is rejected: nobody could tell what it speaks about.
 """
@@ -22,8 +24,8 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from varve.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract
 from varve.contract import Column as Field
-from varve.contract import Contract
 from varve.scope import SCOPE_COLUMNS, UNKNOWN
 
 PROVENANCE: Final = (
@@ -43,6 +45,9 @@ _ZONE: Final = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))"
 _TIMESTAMP: Final = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?%s)?$"
 _FLOAT: Final = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI]nf(inity)?|[nN]a[nN])$"
 _FINER: Final = r"\d:\d{2}\.\d{6}\d*[1-9]"  # a seventh digit of the second, or a later one, that is not zero
+_FINER_THAN_NANOSECONDS: Final = r"\d:\d{2}\.\d{9}\d*[1-9]"
+_BEYOND_MICROSECONDS: Final = r"\d:\d{2}\.\d{6}(\d{1,3})"
+_OFFSET: Final = r"\d:\d{2}[0-9:.]*" + _ZONE + "$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +88,11 @@ class Drift:
 def drift(columns: Sequence[str], contract: Contract) -> Drift:
     """Compare the names received with those of the contract. Order means nothing."""
     received = set(columns)
-    expected = {c.received_as: c for c in contract.columns}
+    expected = dict.fromkeys(c.received_as for c in contract.columns)  # two columns may be read from one field
     twins = _twins(columns, contract)
     absent = [name for name in expected if name not in received]
-    needed = {n for n in absent if expected[n].required or expected[n].key_position is not None}
+    required = {c.received_as for c in contract.columns if c.required or c.key_position is not None}
+    needed = required.intersection(absent)
     return Drift(
         added=tuple(n for n in columns if n not in expected and n not in twins),
         missing=tuple(n for n in absent if n not in needed),
@@ -227,7 +233,9 @@ def _value(text: Column, field: Field) -> Column:
     if kind == "date":
         return F.when(text.rlike(_DATE) | text.rlike(_MIDNIGHT), F.substring(text, 1, 10).try_cast("date"))
     if kind in ("timestamp", "timestamp_ntz"):
-        return _timestamp(text, kind, field.format)
+        return _timestamp(text, field)
+    if field.is_exact_time:
+        return _nanoseconds(text, field)
     if kind in ("float", "double"):
         value = F.when(text.rlike(_FLOAT), text.try_cast(kind))
         endless = value.isin(float("inf"), float("-inf")) & ~F.lower(text).contains("inf")
@@ -239,13 +247,55 @@ def _value(text: Column, field: Field) -> Column:
     return text.try_cast(kind)
 
 
-def _timestamp(text: Column, kind: str, form: str | None) -> Column:
-    if form is not None:
-        return F.try_to_timestamp(text, F.lit(form)).cast(kind)
+def _timestamp(text: Column, field: Field) -> Column:
+    plain = _as_written(text, field)
+    return plain if field.zone is None else _instant(text, plain, field.zone)
+
+
+def _as_written(text: Column, field: Field) -> Column:
+    """The time that the text says, in the offset that it names, without one in UTC."""
+    kind = "timestamp_ntz" if field.type == "timestamp_ntz" else "timestamp"
+    if field.format is not None and not field.is_exact_time:
+        return F.try_to_timestamp(text, F.lit(field.format)).cast(kind)
     zone = "" if kind == "timestamp_ntz" else _ZONE + "?"
     colon = F.regexp_replace(text, r"([+-]\d{2})(\d{2})$", "$1:$2")
     plain = colon if kind == "timestamp_ntz" else F.regexp_replace(colon, r"(\d{2}:\d{2}[0-9:.]*[+-]\d{2})$", "$1:00")
     return F.when(text.rlike(_TIMESTAMP % zone), plain.try_cast(kind))
+
+
+def _instant(text: Column, plain: Column, zone: str) -> Column:
+    """The moment of a local time of a zone; a text that names its offset is a moment already."""
+    first, _ = _moments(plain, zone)
+    return F.when(text.rlike(_OFFSET), plain).otherwise(first.cast("timestamp"))
+
+
+def _moments(plain: Column, zone: str) -> tuple[Column, Column]:
+    """(the moment at which the zone's clocks showed a time, the one by the offset of the day after), both without zone.
+
+    They differ only near a change of the offset. plain: the local time, as if it were UTC."""
+    local, utc = plain.cast("timestamp_ntz"), F.lit("UTC")
+    first = F.convert_timezone(F.lit(zone), utc, local)
+    day_after = first + F.expr("interval 1 day")
+    return first, local - (F.convert_timezone(utc, F.lit(zone), day_after) - day_after)
+
+
+def _doubt(text: Column, field: Field) -> Column | None:
+    """Why the moment of a local time is not sure, null when it is."""
+    if field.zone is None:
+        return None
+    plain = _as_written(text, field)
+    local = plain.cast("timestamp_ntz")
+    first, second = _moments(plain, field.zone)
+    is_shown = F.convert_timezone(F.lit("UTC"), F.lit(field.zone), first) == local
+    is_shown_again = (second != first) & (F.convert_timezone(F.lit("UTC"), F.lit(field.zone), second) == local)
+    doubt = F.when(~is_shown, SKIPPED_TIME).when(is_shown_again, AMBIGUOUS_TIME)
+    return F.when(~text.rlike(_OFFSET), doubt)
+
+
+def _nanoseconds(text: Column, field: Field) -> Column:
+    """Nanoseconds since 1970 UTC: all digits that databases know, which a timestamp cannot hold."""
+    beyond = F.rpad(F.regexp_extract(text, _BEYOND_MICROSECONDS, 1), 3, "0").cast("bigint")
+    return F.try_add(F.try_multiply(F.unix_micros(_timestamp(text, field)), F.lit(1000)), beyond)
 
 
 def _decimal_fits(text: Column, kind: str) -> Column:
@@ -267,9 +317,12 @@ def _unfit(field: Field, text: Column, value: Column) -> Column | None:
     lost = text.isNotNull() & value.isNull()
     if field.type.startswith("decimal"):
         reason = F.when(text.try_cast("decimal(38,18)").isNotNull(), "precision").otherwise(reason)
-    if field.type in ("timestamp", "timestamp_ntz"):
-        reason = F.when(value.isNotNull(), "precision").otherwise(reason)
-        lost = text.isNotNull() & (value.isNull() | text.rlike(_FINER))
+    if field.type in ("timestamp", "timestamp_ntz") or field.is_exact_time:
+        cut = F.when(text.rlike(_FINER_THAN_NANOSECONDS if field.is_exact_time else _FINER), "precision")
+        doubts = [doubt for doubt in (_doubt(text, field), cut) if doubt is not None]
+        noted = F.array_compact(F.array(*doubts))
+        reason = F.when(value.isNotNull(), F.array_join(noted, ", ")).otherwise(reason)
+        lost = text.isNotNull() & (value.isNull() | (F.size(noted) > 0))
     return F.when(lost, _entry(field.received_as, text, reason))
 
 

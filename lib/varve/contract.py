@@ -29,6 +29,10 @@ EXPECTED_TYPE: Final = (
     "date, timestamp, timestamp_ntz or binary"
 )
 
+SKIPPED_TIME: Final = "skipped time"  # in `_rescued`: why the moment of a local time is not sure
+AMBIGUOUS_TIME: Final = "ambiguous time"
+EXACT_TIME: Final = "timestamp"  # the format of a bigint that holds the nanoseconds of a time
+
 
 def spark_type(text: str) -> str | None:
     """The Spark DDL type that `text` names (`Long` -> `bigint`, `numeric(19, 4)` -> `decimal(19,4)`), None if none."""
@@ -49,7 +53,12 @@ class Personal:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. type: Spark's DDL type; source_name: its name as received; format: a pattern for dates and times."""
+    """One column. type: Spark's DDL type; source_name: its name as received.
+
+    format: a pattern for dates and times; `timestamp` of a bigint: the text is a time, the value its nanoseconds since
+    1970 UTC, for sequences that are finer than a timestamp. zone: the IANA zone of times that are received without an
+    offset; None: they are UTC.
+    """
 
     name: str
     type: str
@@ -58,9 +67,15 @@ class Column:
     personal: Personal | None = None
     source_name: str | None = None
     format: str | None = None
+    zone: str | None = None
     codes: str | None = None
     tracked: bool = True  # false: overwritten in place, opens no version
     description: str = ""
+
+    @property
+    def is_exact_time(self) -> bool:
+        """Whether the column holds the nanoseconds of a time."""
+        return self.type == "bigint" and self.format == EXACT_TIME
 
     @property
     def received_as(self) -> str:

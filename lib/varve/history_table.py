@@ -20,9 +20,10 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import history, horizon, snapshots, upkeep
-from varve.errors import StorageError
+from varve.errors import ContractError, StorageError
 from varve.history import Policy
 from varve.horizon import Expiry
+from varve.privacy import silver_schema
 from varve.scope import SCOPE_COLUMNS
 from varve.snapshots import STATISTICS_STEP, Comparison, Snapshot
 from varve.store import Commit, Loaded, Store
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from varve.contract import Contract
 
 FOLD: Final = "fold"
+ROLES: Final = {"keys": "a key", "tracked": "tracked", "overwritten": "overwritten"}  # of columns: in notes, to people
 
 # A fold rewrites the touched scopes when they are small or when much of them changes, else it exchanges rows by MERGE.
 REWRITE_BELOW_ROWS: Final = 500_000
@@ -39,6 +41,9 @@ REWRITE_ABOVE_SHARE: Final = 0.2
 BROADCAST_BELOW_ROWS: Final = 1_000_000  # of a MERGE's source
 MOST_TIES: Final = 1000  # statements that a fold reports
 MOST_LITERALS: Final = 64  # scopes or key ranges that a predicate names one by one
+
+# That an integer may need.
+_DIGITS: Final[Mapping[type[T.DataType], int]] = {T.ByteType: 3, T.ShortType: 5, T.IntegerType: 10, T.LongType: 19}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class HistoryTable:
         self.store, self.entity, self.policy = store, entity, policy
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
+        self._knows_keys = False  # whether the log's keys are those of the policy
         # What `read` gave, of which versions and log, and what it holds in memory: planning it again costs as much.
         self._last_read: tuple[tuple[int, int], DataFrame, tuple[DataFrame, ...]] | None = None
 
@@ -124,7 +130,7 @@ class HistoryTable:
     def of(cls, store: Store, contract: Contract) -> HistoryTable:
         """The history of the entity that a silver contract describes."""
         personal = tuple(c.name for c in contract.columns if c.personal is not None)
-        return cls(store, contract.table, Policy.of(contract), schema=contract.schema(), unlisted=personal)
+        return cls(store, contract.table, Policy.of(contract), schema=silver_schema(contract), unlisted=personal)
 
     @property
     def spark(self) -> SparkSession:
@@ -151,15 +157,32 @@ class HistoryTable:
 
     def _shaped(self, rows: DataFrame) -> DataFrame:
         """Rows as the contract has them now: a column that came later is null, one that went is left out."""
+        self._refuse_other_keys()
         clock = [c for c in rows.columns if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS, "record")]
         types = {f.name: f.dataType for f in self._schema or ()}
         own = [
-            F.col(c).cast(types.get(c, rows.schema[c].dataType)).alias(c)
-            if c in rows.columns
-            else F.lit(None).cast(types[c]).alias(c)
+            self._as_contracted(rows.schema[c]) if c in rows.columns else F.lit(None).cast(types[c]).alias(c)
             for c in (*self.policy.keys, *self.policy.payload)
         ]
         return rows.select(*SCOPE_COLUMNS, *own, *clock)
+
+    def _as_contracted(self, field: T.StructField) -> Column:
+        """A column in the type of the contract; raises ContractError when that cannot hold what the column holds.
+
+        A float becomes the double of its shortest text, which is what its source said: 0.1 stays 0.1."""
+        was = field.dataType
+        now = next((f.dataType for f in self._schema or () if f.name == field.name), was)
+        if not holds(now, was):
+            raise ContractError(
+                f"the type of {field.name} cannot become {now.simpleString()}: values would be lost or change",
+                where=f"silver.{self.entity}", found=was.simpleString(),
+                expected=f"{was.simpleString()}, or a wider type",
+                remedy="Keep the column as it is, and add one of the new type under another name.",
+            )  # fmt: skip
+        column = F.col(f"`{field.name}`")
+        if isinstance(was, T.FloatType) and isinstance(now, T.DoubleType):
+            column = column.cast("string")
+        return column.cast(now).alias(field.name)
 
     def read(self) -> DataFrame:
         """The versions with every change applied, folded or not: never stale.
@@ -171,10 +194,10 @@ class HistoryTable:
         if folded is None:
             return history.timeline(self.log(), self.policy)
         versions = self.versions(version=folded)
+        if self._outgrown():
+            return history.timeline(self.log(version=behind.head if behind else None), self.policy)
         if behind is None:
             return versions
-        if self._outgrown():
-            return history.timeline(self.log(version=behind.head), self.policy)
         state = (folded, behind.head)
         if self._last_read is None or self._last_read[0] != state:
             for frame in self._last_read[2] if self._last_read else ():
@@ -211,12 +234,12 @@ class HistoryTable:
         if txn in self.loaded():
             return Commit()
         if is_empty and self.store.exists(self.layer, self.log_table):
-            return self.store.advance(self.layer, self.log_table, txn=txn, note={"kind": "changes"})
+            return self.store.advance(self.layer, self.log_table, txn=txn, note=self.log_note("changes"))
         changes = horizon.ahead(self, changes if self._schema is None else self._shaped(changes))
-        self._widen_log()
+        self.widen_log()
         again = snapshots.reassertions(self, changes)
         rows = self.as_log(changes) if again is None else self.as_log(changes).unionByName(self.as_log(again))
-        return self.append_records(rows, txn=txn, note={"kind": "changes"})
+        return self.append_records(rows, txn=txn, note=self.log_note("changes"))
 
     def compare(self, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None = None) -> Comparison:
         """A snapshot beside the state before it; writes nothing. See `snapshots.compare`.
@@ -237,6 +260,10 @@ class HistoryTable:
             properties=self._log_properties(),
         )  # fmt: skip
 
+    def log_note(self, kind: str) -> dict[str, Any]:
+        """What a commit of the log says of itself."""
+        return {"kind": kind, "keys": list(self.policy.keys)}
+
     def as_log(self, changes: DataFrame) -> DataFrame:
         """Changes as rows of the log."""
         p = self.policy
@@ -245,24 +272,36 @@ class HistoryTable:
             F.lit(None).cast("string").alias("detail"), F.lit("change").alias("record"),
         )  # fmt: skip
 
-    def _widen_log(self) -> None:
+    def _refuse_other_keys(self) -> None:
+        """Raise ContractError when the log speaks of other keys than the contract: no row of it could be placed."""
+        if self._knows_keys:
+            return
+        logged = self.store.last_note(self.layer, self.log_table, "changes", "snapshot").get("keys")
+        if logged is not None and sorted(logged) != sorted(self.policy.keys):
+            raise ContractError(
+                "the key of an entity cannot change: what its history says is said of other keys",
+                where=f"silver.{self.entity}", found=", ".join(self.policy.keys), expected=", ".join(logged),
+                remedy="Give the entity with the new key another name, and load it from raw.",
+            )  # fmt: skip
+        self._knows_keys = logged is not None
+
+    def widen_log(self) -> None:
         """Rewrite the log when the contract widened a type: its files carry one type per column. Rare.
 
         What is not folded yet is folded first: the rewrite says nothing new."""
         if self._schema is None or not self.store.exists(self.layer, self.log_table):
             return
         logged = self.store.read(self.layer, self.log_table)
-        names = set(logged.columns)
-        wider = {
-            f.name: f.dataType for f in self._schema if f.name in names and logged.schema[f.name].dataType != f.dataType
-        }
+        types = {f.name: f.dataType for f in self._schema}
+        wider = [f for f in logged.schema if types.get(f.name, f.dataType) != f.dataType]
         if not wider:
             return
         self.fold()
         self.store.replace(
-            logged.withColumns({name: F.col(name).cast(kind) for name, kind in wider.items()}),
+            logged.withColumns({f.name: self._as_contracted(f) for f in wider}),
             self.layer, self.log_table, partition_by=(*SCOPE_COLUMNS, "record"),
-            properties=self._log_properties(), note={"kind": upkeep.WIDENED, "columns": sorted(wider)},
+            properties=self._log_properties(),
+            note={"kind": upkeep.WIDENED, "columns": sorted(f.name for f in wider)},
         )  # fmt: skip
         self.fold()  # moves the mark
 
@@ -272,7 +311,8 @@ class HistoryTable:
             logged = {f.name: f for f in self.store.read(self.layer, self.log_table).schema}
         else:
             logged = {}
-        own = {} if like is None else {f.name: T.StructField(f.name, f.dataType) for f in like.schema}  # all nullable
+        stated = [*(like.schema if like is not None else ()), *(self._schema or ())]
+        own = {f.name: T.StructField(f.name, f.dataType) for f in stated}  # all nullable
         clock = {"valid_from": T.TimestampType(), "recorded_at": T.TimestampType(), "sequence": T.LongType()}
         p = self.policy
         names = [*p.identity, *p.payload, *history.CHANGE_COLUMNS, "detail", "record"]
@@ -297,16 +337,21 @@ class HistoryTable:
             return self.rebuild(f"what was folded cannot be told from what was not: {error}")
         moved = mark < head and upkeep.rearrangements(self, mark)
         trimmed = horizon.trim(self) if moved else 0
+        if reason := self._outgrown():
+            return self.rebuild(reason)
         if behind is None:
             if moved:
                 told = self.store.last_note(self.layer, self.entity, "fold")
                 note = {**told, "kind": "fold", "watermark": head, "rebuilt": None}
                 self.store.advance(self.layer, self.entity, txn=FOLD, version=head, note=note)
             return Fold(trimmed=trimmed)
-        if reason := self._outgrown():
-            return self.rebuild(reason)
         folded = self._fold_small(behind) if self._is_small(behind) else self._fold_large(behind)
         return replace(folded, trimmed=trimmed)
+
+    def is_folded(self) -> bool:
+        """Whether the versions are what the log gives under the contract; no Spark job."""
+        head = self._head()
+        return head is None or (head == self._watermark() and not self._outgrown())
 
     def rebuild(self, reason: str | None = None) -> Fold:
         """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
@@ -434,6 +479,8 @@ class HistoryTable:
 
     def repair(self) -> Fold:
         """Mend exactly the keys that the audit finds, from the log, in one commit."""
+        if reason := self._outgrown():
+            return self.rebuild(reason)
         p, versions, mark = self.policy, self.versions(), self._watermark()
         bad = self.audit().select(*p.identity).distinct().persist()
         try:
@@ -457,25 +504,38 @@ class HistoryTable:
     def _outgrown(self) -> str | None:
         """Why the folded rows cannot be gone on with: the contract has other columns or types than at the fold.
 
-        A new column is no reason: it is null in every row before it, and a null adds nothing to a hash.
+        A column that the log did not have at the fold is no reason: it is null in every row before it, and a null adds
+        nothing to a hash. One that the log had, untracked or out of the contract, is a reason.
         """
-        folded = self.store.last_note(self.layer, self.entity, "fold").get("tracked")
-        if folded is None or self._schema is None:
+        note = self.store.last_note(self.layer, self.entity, "fold")
+        if "tracked" not in note or self._schema is None:
             return None
-        now = self._tracked()
-        gone = sorted(set(folded) - set(now))
-        widened = sorted(f"{c} from {t} to {now[c]}" for c, t in folded.items() if c in now and now[c] != t)
-        if self.store.last_note(self.layer, self.entity, "fold").get("hash") != history.HASH:
+        if note.get("hash") != history.HASH:
             return "rows are hashed in another way now"
-        parts = [*(f"column {c} is no longer tracked" for c in gone), *(f"the type of {c}" for c in widened)]
-        return "the contract changed: " + ", ".join(parts) if parts else None
+        reasons = []
+        was, now = {role: note.get(role, {}) for role in ROLES}, self._columns()
+        for role, title in ROLES.items():
+            reasons += [f"column {c} is no longer {title}" for c in sorted(was[role].keys() - now[role].keys())]
+            kept = sorted(was[role].keys() & now[role].keys())
+            reasons += [
+                f"the type of {c} from {was[role][c]} to {now[role][c]}" for c in kept if was[role][c] != now[role][c]
+            ]
+        if come := {c for columns in now.values() for c in columns} - {c for columns in was.values() for c in columns}:
+            logged = self.store.columns(self.layer, self.log_table, version=self._watermark())
+            reasons += [f"column {c} is back" for c in sorted(come & set(logged))]
+        return "the contract changed: " + ", ".join(reasons) if reasons else None
 
-    def _tracked(self) -> dict[str, str]:
+    def _columns(self) -> dict[str, dict[str, str]]:
+        """The types of the columns of each role."""
         types = {f.name: f.dataType.simpleString() for f in self._schema or ()}
-        return {c: types.get(c, "") for c in self.policy.attributes}
+        p = self.policy
+        return {
+            role: {c: types.get(c, "") for c in names}
+            for role, names in zip(ROLES, (p.keys, p.attributes, p.overwritten), strict=True)
+        }
 
     def _note(self, head: int) -> dict[str, Any]:
-        return {"kind": "fold", "watermark": head, "tracked": self._tracked(), "hash": history.HASH}
+        return {"kind": "fold", "watermark": head, **self._columns(), "hash": history.HASH}
 
     def _head(self) -> int | None:
         return self.store.version(self.layer, self.log_table)
@@ -621,7 +681,7 @@ class HistoryTable:
             schema = self.log_schema(None)
             others = [F.lit(None).cast(f.dataType).alias(f.name) for f in schema if f.name not in names]
             rows = waiting.select(*names, *others).withColumn("record", F.lit("waiting"))
-            self.append_records(rows, txn=txn, version=head, note={"kind": "waiting"})
+            self.append_records(rows, txn=txn, version=head, note=self.log_note("waiting"))
         waiting.unpersist()
 
     # --- inside: writing --------------------------------------------------------------------------------------
@@ -652,6 +712,22 @@ class HistoryTable:
             "delta.enableDeletionVectors": "true",
             "delta.dataSkippingStatsColumns": ",".join([*self._listed_keys(), "valid_from", "valid_to", "version_key"]),
         }
+
+
+def holds(wide: T.DataType, narrow: T.DataType) -> bool:
+    """Whether a type has a place for every value of another, without rounding."""
+    if wide == narrow or isinstance(narrow, T.NullType):
+        return True
+    if isinstance(narrow, T.FloatType):
+        return isinstance(wide, T.DoubleType)
+    if type(wide) in _DIGITS and type(narrow) in _DIGITS:
+        return _DIGITS[type(wide)] > _DIGITS[type(narrow)]
+    if isinstance(wide, T.DecimalType):
+        before = wide.precision - wide.scale
+        if isinstance(narrow, T.DecimalType):
+            return wide.scale >= narrow.scale and before >= narrow.precision - narrow.scale
+        return before >= _DIGITS.get(type(narrow), before + 1)
+    return False
 
 
 def _holds_changes(file: Mapping[str, Any]) -> bool:

@@ -1,5 +1,8 @@
 """SQL over the lake: every Delta table under its root is there as `layer.name`, and nothing can be written.
 
+An entity `silver.x` is also there as `silver.x__auto_cdc`, see `history.auto_cdc`. With a moment, every entity is there
+as it was then: the rows that were valid.
+
 Only the tables that a query names are registered, so that a lake of a thousand tables answers as fast as one of ten.
 """
 
@@ -9,6 +12,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +22,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DataType, NumericType
 
 from varve.errors import UsageError
+from varve.history import AUTO_CDC_ROWS, auto_cdc_columns, is_valid_at
 
+AUTO_CDC: Final = "__auto_cdc"
 LAYERS: Final = ("bronze", "silver", "gold", "ops")
 READS: Final = ("select", "with", "from", "values", "table", "describe", "desc", "show", "explain")
 _NAME: Final = re.compile(rf"`?\b({'|'.join(LAYERS)})`?\s*\.\s*`?([A-Za-z0-9_]+)`?", re.IGNORECASE)
@@ -42,14 +48,23 @@ def tables(root: Path) -> list[str]:
 
 
 def ask(
-    session: Callable[[], SparkSession], root: Path, query: str, *, limit: int | None = None, as_json: bool = False
+    session: Callable[[], SparkSession],
+    root: Path,
+    query: str,
+    *,
+    limit: int | None = None,
+    as_json: bool = False,
+    as_of: datetime | None = None,
 ) -> Answer:
     """The answer to `query`, at most `limit` rows. What is wrong with the query is a UsageError in Spark's own words.
 
     session: called only when the query names tables that are there. as_json: one column, a JSON object per row.
+    as_of: entities are as they were at that moment.
     """
     query = query.strip().rstrip(";").strip()
-    known = tables(root)
+    stored = tables(root)
+    entities = {name for name in stored if f"{name}_changes" in stored}
+    known = [*stored, *(f"{name}{AUTO_CDC}" for name in sorted(entities))]
     words = _COMMENT.sub(" ", query).split()
     if not words or words[0].lower().lstrip("(") not in READS:
         raise UsageError("sql only reads", found=words[0] if words else "nothing", expected=", ".join(READS).upper())
@@ -59,8 +74,14 @@ def ask(
     spark = session()
     named = {f"{layer}.{name}".lower() for layer, name in _NAME.findall(query)}
     wanted = known if words[0].lower() == "show" else [table for table in known if table in named]
+    if as_of is not None and not entities.intersection(wanted):
+        raise UsageError(
+            "nothing that the query names has a history", where="--as-of", found=", ".join(wanted) or "no table",
+            expected=", ".join(sorted(entities)) or "no entity is loaded yet",
+        )  # fmt: skip
     try:
-        _register(spark, root, wanted)
+        _register(spark, root, [table for table in wanted if not table.endswith(AUTO_CDC)], entities, as_of)
+        _register_auto_cdc(spark, root, [table for table in wanted if table.endswith(AUTO_CDC)])
         if words[0].lower() in ("with", "from"):  # either may end in INSERT; inside a query that is a syntax error
             spark.sql(f"EXPLAIN SELECT * FROM (\n{query}\n)")
         frame = spark.sql(query)
@@ -71,12 +92,31 @@ def ask(
     return Answer(columns, _rows(text if limit is None else text.limit(limit), known))
 
 
-def _register(spark: SparkSession, root: Path, wanted: Iterable[str]) -> None:
+def _register(
+    spark: SparkSession, root: Path, wanted: Iterable[str], entities: set[str], as_of: datetime | None
+) -> None:
     for layer in LAYERS:
         spark.sql(f"CREATE DATABASE IF NOT EXISTS {layer}")
     for table in wanted:
-        location = str(root / table.replace(".", "/", 1)).replace("'", "\\'")
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{location}'")
+        if as_of is not None and table in entities:
+            rows = f"SELECT * FROM {_stored(root, table)} WHERE {is_valid_at(as_of)}"
+            spark.sql(f"CREATE OR REPLACE VIEW {table} AS {rows}")
+        else:
+            location = str(root / table.replace(".", "/", 1)).replace("'", "\\'")
+            spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{location}'")
+
+
+def _register_auto_cdc(spark: SparkSession, root: Path, wanted: Iterable[str]) -> None:
+    for view in wanted:
+        stored = _stored(root, view.removesuffix(AUTO_CDC))
+        columns = auto_cdc_columns(spark.sql(f"SELECT * FROM {stored}").columns)
+        spark.sql(f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(columns)} FROM {stored} WHERE {AUTO_CDC_ROWS}")
+
+
+def _stored(root: Path, table: str) -> str:
+    """The table as SQL names what lies in a folder."""
+    location = str(root / table.replace(".", "/", 1)).replace("`", "``")
+    return f"delta.`{location}`"
 
 
 def _as_text(frame: DataFrame) -> DataFrame:

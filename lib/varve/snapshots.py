@@ -167,8 +167,12 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         unspoken = history.of_identities(changes, excluded, policy.identity, keep=False)
         changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
     changes = changes.persist()
-    counts = _counted(changes, checksums, snapshot, policy)
-    return Comparison(snapshot, counts, changes, excluded, _published(checksums, excluded, policy), is_latest)
+    counts, may_be_twofold = _counted(changes, checksums, snapshot, policy)
+    unsure = excluded
+    if may_be_twofold:  # an identity that it states twice: the next snapshot must be written out beside it too
+        twofold = changes.groupBy(*policy.identity).count().filter("count > 1").select(*policy.identity)
+        unsure = twofold if excluded is None else twofold.unionByName(excluded.select(*policy.identity))
+    return Comparison(snapshot, counts, changes, excluded, _published(checksums, unsure, policy), is_latest)
 
 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
@@ -340,12 +344,17 @@ def _counted(
     checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]],
     snapshot: Snapshot,
     policy: Policy,
-) -> dict[Scope, Counts]:
+) -> tuple[dict[Scope, Counts], bool]:
+    """The counts, and whether an identity may occur in more than one row."""
     numbers: dict[Scope, dict[str, int]] = {scope: {} for scope in snapshot.scopes}
-    kinds = changes.groupBy(*SCOPE_COLUMNS, "_kind").agg(F.count_distinct(*policy.keys).alias("keys"))
+    kinds = changes.groupBy(*SCOPE_COLUMNS, "_kind").agg(
+        F.count_distinct(*policy.keys).alias("keys"), F.count("*").alias("rows")
+    )
+    may_be_twofold = False
     for row in kinds.collect():
         numbers[Scope(row.scope_country, row.scope_entity)][row["_kind"]] = row["keys"]
-    return {scope: Counts(rows=_total(checksums[scope]), **found) for scope, found in numbers.items()}
+        may_be_twofold |= row["rows"] > row["keys"] or row["_kind"] == "unchanged"  # the other row of it is `changed`
+    return {scope: Counts(rows=_total(checksums[scope]), **found) for scope, found in numbers.items()}, may_be_twofold
 
 
 def _total(buckets: Mapping[int, tuple[int, int, int]]) -> int:
@@ -373,12 +382,13 @@ def _published(
 def append(table: HistoryTable, comparison: Comparison) -> Commit:
     """Log the snapshot: its records, its differences and what they make necessary to say again; one commit, once."""
     snapshot, policy = comparison.snapshot, table.policy
+    table.widen_log()
     schema = table.log_schema(comparison.changes)
     records = [_record_row(scope, comparison, schema) for scope in snapshot.scopes]
     if not comparison.differs and comparison.excluded is None and table.store.exists(table.layer, table.log_table):
         release(comparison)
         return table.store.append_few(
-            records, schema, table.layer, table.log_table, txn=snapshot.manifest, note={"kind": "snapshot"}
+            records, schema, table.layer, table.log_table, txn=snapshot.manifest, note=table.log_note("snapshot")
         )
     rows = table.store.frame(records, schema)
     if comparison.changes is not None and comparison.differs:
@@ -397,7 +407,7 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
     if comparison.excluded is not None:  # so that nothing is asserted of them later
         rows = rows.unionByName(_excluded(comparison.excluded, snapshot, schema, policy))
     commit = table.append_records(
-        rows, txn=snapshot.manifest, note={"kind": "changes" if comparison.differs else "snapshot"}
+        rows, txn=snapshot.manifest, note=table.log_note("changes" if comparison.differs else "snapshot")
     )
     release(comparison)
     return commit

@@ -94,11 +94,11 @@ class Store:
         log = self._log(layer, table)
         return None if log is None else log.transaction_version(name)
 
-    def last_note(self, layer: str, table: str, kind: str) -> dict[str, Any]:
-        """What the last commit of that kind said of itself; empty when it is not among the last hundred."""
+    def last_note(self, layer: str, table: str, *kinds: str) -> dict[str, Any]:
+        """What the last commit of these kinds said of itself; empty when it is not among the last hundred."""
         log = self._log(layer, table)
         for commit in log.history(100) if log else ():
-            if (note := _note_of(commit)).get("kind") == kind:
+            if (note := _note_of(commit)).get("kind") in kinds:
                 return note
         return {}
 
@@ -109,6 +109,11 @@ class Store:
             return {}
         commits = log.history(log.version() - since)
         return {commit["version"]: _note_of(commit) for commit in commits if commit["version"] > since}
+
+    def columns(self, layer: str, table: str, *, version: int | None = None) -> tuple[str, ...]:
+        """The names of a table's columns, at a version when one is given."""
+        log = self._log(layer, table, version)
+        return () if log is None else tuple(field.name for field in log.schema().fields)
 
     def files(self, layer: str, table: str, *, version: int | None = None) -> list[dict[str, Any]]:
         """The files of a table by its log: path, num_records, `partition.<c>`, `min.<c>`, `max.<c>`; no Spark job."""

@@ -3,6 +3,7 @@
 A@5            state A from 5         -@7     deleted at 7      !A@5       A at 5 is retracted   !@5  all at 5 is
 A@5#2          with sequence 2        A@5~3   recorded at 3     a.bc:A@5   of another key        null@5  state null
 A+2@5          amount 2               A&x@5   extra x           A/n1@5     note n1 (overwritten)
+a.b.c:A@5      of a key of three columns
 S@5{A}         complete snapshot at 5     S@5{a.bc:A,k.1:B}           S@5{?k.1}  k.1 is there but unusable
 |              what follows comes in a later load
 
@@ -17,15 +18,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .oracle import Identity, Key, Law, Observation, Scope, Snapshot, Statement, Values, Version
-from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW, Batch, Picture, Step, World, scope_of
+from .worlds import SEQUENCE_LAW, THREE_KEYS_LAW, TIE_BREAK_LAW, TIME_LAW, Batch, Picture, Step, World, scope_of
 
 KEY: Key = ("k", "1")
 STATE = r"(?P<state>[A-Za-z0-9]*)(?:\+(?P<amount>\d+))?(?:&(?P<extra>\w+))?(?:/(?P<note>\w+))?"
 STATEMENT = re.compile(
-    rf"(?:(?P<key>\w*\.\w*):)?(?P<mark>[-!]?){STATE}@(?P<at>[\d.]+)(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?"
+    rf"(?:(?P<key>\w*(?:\.\w*)+):)?(?P<mark>[-!]?){STATE}@(?P<at>[\d.]+)(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?"
 )
 SNAPSHOT = re.compile(r"S@(?P<at>[\d.]+)\{(?P<rows>[^}]*)\}(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?")
-ROW = re.compile(rf"(?:(?P<key>\w*\.\w*):)?{STATE}")
+ROW = re.compile(rf"(?:(?P<key>\w*(?:\.\w*)+):)?{STATE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,10 @@ def _sequence(id: str, said: str, expected: str, *, quarantined: int = 0) -> Cas
 
 def _tie_break(id: str, said: str, expected: str, *, quarantined: int = 0) -> Case:
     return Case(id, said, expected, TIE_BREAK_LAW, quarantined)
+
+
+def _three_keys(id: str, said: str, expected: str) -> Case:
+    return Case(id, said, expected, THREE_KEYS_LAW)
 
 
 RULES: tuple[Case, ...] = (
@@ -266,6 +271,21 @@ PITFALLS: tuple[Case, ...] = (
     Case("snapshot out of order", "S@5{B} | S@1{A}", "A[1,5) B[5,)"),
     Case("updated_at lower than the existing start", "A@5 | B@3", "B[3,5) A[5,)"),
     Case("unchanged rows are not treated as absent", "S@1{A,a.b:B} | S@3{A,a.b:C}", "k.1: A[1,); a.b: B[1,3) C[3,)"),
+    Case("concatenated keys collide in snapshots", "S@1{a.bc:A,ab.c:A} | S@3{ab.c:A} | a.bc:B@2",
+         "a.bc: A[1,2) B[2,3) -B[3,); ab.c: A[1,)"),
+    Case("duplicate key in a snapshot, the same content", "S@1{A,A} | S@3{A,A}", "A[1,)"),
+    Case("duplicate key in a snapshot, different content", "S@1{Z} | S@3{A,B} | S@5{A}", "Z[1,5) A[5,)", quarantined=2),
+    Case("duplicate key in the first snapshot", "S@1{A,B} | S@3{B}", "B[3,)", quarantined=2),
+    Case("duplicate key in two equal snapshots, a late change between", "S@1{Z} | S@3{A,B} | S@5{A,B} | C@4",
+         "Z[1,4) C[4,)", quarantined=4),
+    Case("a key that was twofold is absent from the next snapshot", "S@1{Z} | S@3{A,B} | S@5{}", "Z[1,5) -Z[5,)",
+         quarantined=2),
+    _sequence("tie of upsert and delete by sequence", "A@5#1 | B@7#2 | -@7#2", "A[5,)", quarantined=2),
+    _sequence("a delete of a higher sequence at an equal time", "A@5#1 | B@7#2 -@7#3 | C@9#4", "A[5,7) -A[7,9) C[9,)"),
+    _three_keys("three key columns: parts that run together", "a.b.c:A@1 ab.c.:B@1 a.bc.:C@1 | a.bc.:D@3 ab.c.:-@3",
+                "a.b.c: A[1,); ab.c.: B[1,3) -B[3,); a.bc.: C[1,3) D[3,)"),
+    _three_keys("three key columns in snapshots", "S@1{a.b.c:A,a.b.d:A,b.a.c:A} | S@3{a.b.c:A,b.a.c:B} | a.b.d:C@2",
+                "a.b.c: A[1,); a.b.d: A[1,2) C[2,3) -C[3,); b.a.c: A[1,3) B[3,)"),
 )  # fmt: skip
 
 CASES = RULES + PITFALLS

@@ -23,6 +23,12 @@ COMMON = frozenset(
         "late joins a neighbour",
         "late changes nothing",
         "several versions in one batch",
+        # schedules
+        "fold between arrivals",
+        "parked and accepted",
+        "parked, and others came in before it",
+        "several scopes",
+        "snapshot of several scopes",
         # repetition
         "replay",
         "duplicate of a folded row",
@@ -72,17 +78,25 @@ def classes(world: World) -> Counter[str]:
     found: Counter[str] = Counter()
     heard: list[str] = []
     folded: list[str] = []
+    parked: dict[str, int] = {}  # and how many manifests had been heard
     for step in world.steps:
         if step.kind == "fold":
+            found["fold between arrivals"] += 0 < len(heard) < len(world.manifests)
             folded = list(heard)
+        elif step.kind == "park":
+            parked[step.manifest] = len(heard)
         elif step.kind == "arrive":
             if step.manifest in heard:
                 found["replay"] += 1
-            else:
-                found.update(_arrivals(world, step.manifest, heard, folded))
-                heard.append(step.manifest)
+                continue
+            if step.manifest in parked:
+                found["parked and accepted"] += 1
+                found["parked, and others came in before it"] += len(heard) > parked[step.manifest]
+            found.update(_arrivals(world, step.manifest, heard, folded))
+            heard.append(step.manifest)
+    found["several scopes"] += len(world.scopes) > 1
     found.update(_outcomes(world))
-    return found
+    return +found  # without those that are zero
 
 
 def _arrivals(world: World, name: str, heard: list[str], folded: list[str]) -> Iterator[str]:
@@ -210,6 +224,8 @@ def _beside_snapshots(said: Statement, snapshots: list[Snapshot], is_known: bool
 def _snapshot(
     said: Snapshot, seen: dict[Identity, list[Statement]], earlier: list[Snapshot], law: Law
 ) -> Iterator[str]:
+    if len(said.scopes) > 1:
+        yield "snapshot of several scopes"
     if any(e.as_of > said.as_of and e.scopes & said.scopes for e in earlier):
         yield "late snapshot"
     if said.excluded & seen.keys():

@@ -52,6 +52,8 @@ class Engine:
     def take(self, step: Step) -> None:
         if step.kind == "arrive":
             self.hear(step.manifest)
+        elif step.kind == "park":
+            self.park(step.manifest)
         elif step.kind == "column":
             self.without = ()
         elif step.kind == "fold":
@@ -98,6 +100,15 @@ class Engine:
         else:
             self.table.append_snapshot(self.compared(manifest))
         self.heard.append(name)
+
+    def park(self, name: str) -> None:
+        """Judge a snapshot as the guard does, and let it wait: nothing of it may be left."""
+        picture, before = self.world.manifests[name], self.store.version("silver", f"{ENTITY}_changes")
+        assert isinstance(picture, Picture)
+        comparison = self.compared(picture)
+        if comparison.changes is not None:
+            comparison.changes.unpersist()
+        assert self.store.version("silver", f"{ENTITY}_changes") == before
 
     def compared(self, picture: Picture) -> Comparison:
         said, law = picture.snapshot, self.world.law

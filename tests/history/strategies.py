@@ -28,7 +28,8 @@ def scheduled(seed: int, law: Law, *, histories: int, scopes: int, pictures: int
 
 
 def schedule(random: Random, made: World) -> list[Step]:
-    """Manifests in any order, folds and reads at any moment, replays of what was heard; a new column half way.
+    """Manifests in any order, folds and reads at any moment, replays of what was heard; a new column half way; a
+    snapshot that is parked and comes in when others were heard.
 
     What has the new column arrives after it; what is older may arrive at any time.
     """
@@ -51,6 +52,11 @@ def schedule(random: Random, made: World) -> list[Step]:
             steps.append(Step("arrive", random.choice(order[: position + 1])))
         elif after != "nothing":
             steps.append(Step(after))
+    first = {name: steps.index(Step("arrive", name)) for name in order}
+    accepted = max(first[name] for name in _moments(made))
+    before = [place for place in first.values() if place < accepted]
+    if len(before) > 1:  # so that one manifest at least comes in while it waits
+        steps.insert(random.randint(min(before) + 1, max(before)), Step("park", steps[accepted].manifest))
     return [*steps, Step("read"), Step("fold")]
 
 

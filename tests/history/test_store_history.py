@@ -14,9 +14,9 @@ from .cases import CASES, Case, statements_in, world_of
 from .engine import ENTITY, Engine
 from .frames import changes_frame, versions_of
 from .oracle import Law, Scope
-from .worlds import SEQUENCE_LAW, TIME_LAW, Batch, Step, World, scope_of
+from .worlds import SEQUENCE_LAW, THREE_KEYS_LAW, TIME_LAW, Batch, Step, World, scope_of
 
-STORED = [case for case in CASES if case.law in (TIME_LAW, SEQUENCE_LAW)]
+STORED = [case for case in CASES if case.law in (TIME_LAW, SEQUENCE_LAW, THREE_KEYS_LAW)]
 Outcomes = Callable[[Law], dict[str, list[str]]]
 
 
@@ -30,7 +30,7 @@ def outcomes(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactor
         if law in done:
             return done[law]
         world, owner = world_of([case for case in STORED if case.law == law], law)
-        engine = Engine(shared_spark, str(tmp_path_factory.mktemp(law.domain)), world)
+        engine = Engine(shared_spark, str(tmp_path_factory.mktemp("cases")), world)
         wrong: dict[str, list[str]] = {}
         done[law] = {case.id: ["the cases were not loaded to the end"] for case in STORED}  # not tried again for each
         names = [step.manifest for step in world.steps]
@@ -62,7 +62,10 @@ def test_case_in_the_store(outcomes: Outcomes, case: Case) -> None:
     assert not wrong, "\n".join([case.said, *wrong])
 
 
-@pytest.mark.parametrize("law", [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence")])
+@pytest.mark.parametrize("law", [
+    pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence"),
+    pytest.param(THREE_KEYS_LAW, id="three keys"),
+])  # fmt: skip
 def test_the_audit_finds_nothing_after_the_cases(outcomes: Outcomes, law: Law) -> None:
     assert outcomes(law).get("audit") == []
 
@@ -191,7 +194,7 @@ def test_an_empty_append_is_remembered_and_writes_no_file(shared_spark: SparkSes
     assert jobs == 0
     assert engine.store.files("silver", log) == before
     assert "nothing" in engine.table.loaded()
-    assert engine.store.last_note("silver", log, "changes") == {"kind": "changes"}
+    assert engine.store.last_note("silver", log, "changes") == {"kind": "changes", "keys": ["k1", "k2"]}
     committed = table_versions(engine)
     engine.table.append(nothing, txn="nothing")
     assert jobs_of(shared_spark, engine.table.fold) == 0

@@ -21,6 +21,7 @@ TRACKED = ("state", "amount", "extra")
 TIME_LAW = Law(keys=("k1", "k2"), tracked=TRACKED, overwritten=("note",))
 SEQUENCE_LAW = replace(TIME_LAW, domain="sequence")
 TIE_BREAK_LAW = replace(TIME_LAW, tie_break=("note",))
+THREE_KEYS_LAW = replace(TIME_LAW, keys=("k1", "k2", "k3"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """arrive: hear a manifest (a second time = replay); fold; read: compare everything with the oracle."""
+    """arrive: hear a manifest (a second time = replay); park: a snapshot is judged and does not come in yet; fold;
+    read: compare everything with the oracle; column: the contract has one more."""
 
-    kind: str  # "arrive" | "fold" | "read" | "column"
+    kind: str  # "arrive" | "park" | "fold" | "read" | "column"
     manifest: str = ""
 
 

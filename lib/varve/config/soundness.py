@@ -10,7 +10,7 @@ from varve.config.documents import Document
 from varve.config.models import IN_WORDS, NAME
 from varve.config.odcs import Place
 from varve.config.problems import did_you_mean, listed
-from varve.contract import EXPECTED_TYPE, spark_type
+from varve.contract import EXACT_TIME, EXPECTED_TYPE, spark_type
 from varve.scope import SCOPE_COLUMNS
 
 VERSION_PATTERN: Final = r"[0-9]+\.[0-9]+\.[0-9]+"
@@ -45,7 +45,7 @@ def add_unsound(document: Document) -> None:
 
 def _add_columns(document: Document, columns: Sequence[Mapping[str, Any]], layer: str) -> None:
     first: dict[str, tuple[str, int | None]] = {}
-    received: dict[str, str] = {}
+    received: dict[tuple[str, bool], str] = {}
     for index, column in enumerate(columns):
         at, name = _column(index), column["name"]
         if not re.fullmatch(NAME, name):
@@ -72,16 +72,33 @@ def _add_columns(document: Document, columns: Sequence[Mapping[str, Any]], layer
                 expected=EXPECTED_TYPE,
             )
         facts = {p["property"]: p["value"] for p in column.get("customProperties", ())}
-        source = str(facts.get("source", name))
-        if source in received and received[source] != name:
-            document.refuse(at, f"{name} and {received[source]} are read from one field", found=source)
+        kind = spark_type(str(column.get("physicalType")))
+        is_exact = kind == "bigint" and facts.get("format") == EXACT_TIME
+        source = (str(facts.get("source", name)), is_exact)  # a time may be read twice: as such, and exactly
+        if received.get(source, name) != name:
+            document.refuse(at, f"{name} and {received[source]} are read from one field", found=source[0])
         received[source] = name
+        if "zone" in facts:
+            _add_zone(document, at, column, layer, "timestamp" if is_exact else kind, facts.get("format"))
         if column.get("classification") == "personal" and "personal" not in facts:
             document.refuse(
                 (*at, "classification"),
                 f"{name} is classified as personal and nothing says how",
                 expected="the custom property personal: {kind: direct, indirect or free_text}",
             )
+
+
+def _add_zone(
+    document: Document, at: Place, column: Mapping[str, Any], layer: str, kind: str | None, form: object
+) -> None:
+    """What keeps a column from having the zone of its times."""
+    what = f"the zone of {column['name']} would be passed over"
+    if layer != "bronze":
+        document.refuse(at, what, found=f"layer {layer}", expected="a zone in the contract of the bronze table")
+    elif kind not in (None, "timestamp"):
+        document.refuse(at, what, found=kind, expected="timestamp, or bigint with format timestamp")
+    elif re.search("[VzOXx]", re.sub("'[^']*'", "", str(form or ""))):
+        document.refuse(at, what, found=f"format {form}", expected="a format without an offset")
 
 
 def _add_keys(document: Document, columns: Sequence[Mapping[str, Any]], layer: str) -> None:

@@ -14,10 +14,11 @@ from typing import Final
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegralType
 
 from varve import quality
 from varve.codes import CodeList, mapped
-from varve.contract import Contract, Feed, HistoryRules
+from varve.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract, Feed, HistoryRules
 from varve.errors import ContractError
 from varve.privacy import PseudonymKey, pseudonymised, silver_schema
 from varve.scope import SCOPE_COLUMNS
@@ -52,9 +53,20 @@ def observations(
     rows = conformed(bronze, contract, feed, rules)
     rows = rows.withColumn(quality.FAILED, quality.failed_when(F.col(VALID_FROM).isNull(), timeless))
     translated = mapped(rows, contract, lists, source=source, at=VALID_FROM)
-    return pseudonymised(quality.checked(translated, contract), contract, key).select(
+    checked = quality.checked(translated, contract)
+    checked = checked.withColumn(quality.WARNED, F.concat(quality.WARNED, _doubtful_times()))
+    return pseudonymised(checked, contract, key).select(
         *(_as(name, kind) for name, kind in _silver_types(contract)), *CARRIED, quality.FAILED, quality.WARNED
     )
+
+
+def _doubtful_times() -> Column:
+    """Warnings of rows with a local time whose moment bronze could not be sure of."""
+    found = [  # quotes within a value are escaped in JSON, so only the field `reason` is met
+        F.when(F.contains(RESCUED, F.lit(f'"reason":"{doubt}')), F.lit(doubt.replace(" ", "_")))
+        for doubt in (AMBIGUOUS_TIME, SKIPPED_TIME)
+    ]
+    return F.array_compact(F.array(*found))
 
 
 def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryRules | None = None) -> DataFrame:
@@ -79,6 +91,8 @@ def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryR
         rows = _by_feed(rows, contract, feed) if function is None else function(rows)
         rows = rows.withColumns({to: F.col(f"`{name}`") for to, name in after.items() if name in ours})
         typed = [_typed(column.name, "string" if column.codes else column.type) for column in contract.columns]
+        if isinstance(rows.schema[SEQUENCE].dataType, IntegralType):  # of every feed alike: one log holds them all
+            rows = rows.withColumn(SEQUENCE, F.col(SEQUENCE).cast("bigint"))
         return rows.withColumn(VALID_FROM, F.col(VALID_FROM).try_cast("timestamp")).select(*typed, *CARRIED)
     except AnalysisException as error:
         raise ContractError(

@@ -7,6 +7,7 @@ gets a commit of its own, named `<manifest>@<scope>`. A parked manifest makes la
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
 from varve.history import DELETE, UPSERT
-from varve.history_table import HistoryTable
+from varve.history_table import Fold, HistoryTable
 from varve.privacy import PseudonymKey
 from varve.raw import Manifest
 from varve.scope import SCOPE_COLUMNS, Scope
@@ -241,6 +242,24 @@ class EntityLoad:
         name = f"{self.table}/{window.feed.bronze}/{window.transaction}"
         with _OPS:
             self.lake.store.append(rejects, "ops", ops.REJECTS, txn=name, partition_by=())
+
+    def reject_contradictions(self, fold: Fold) -> None:
+        """Show what a fold set aside: it stays in the log, where a retract or a higher sequence resolves it."""
+        rows = [
+            {
+                "table_name": self.table, "scope_country": row["scope_country"], "scope_entity": row["scope_entity"],
+                "stage": LAYER, "rule": "contradiction",
+                "reason": f"another content at {row['valid_from']}, sequence {row['sequence']}",
+                "record": json.dumps(row.asDict(), default=str), "run_id": self.lake.run_id,
+                "rejected_at": datetime.now(UTC),
+            }
+            for row in fold.quarantined
+        ]  # fmt: skip
+        names = ops.COLUMNS[ops.REJECTS]
+        frame = self.lake.store.frame([tuple(row.get(c) for c in names) for row in rows], ops.ddl(ops.REJECTS))
+        with _OPS:
+            name = f"{self.table}/contradictions/{fold.version}"
+            self.lake.store.append(frame, "ops", ops.REJECTS, txn=name, partition_by=())
 
     def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:
         """Per scope, in one job: rows, rejected rows, and how often each rule was broken."""

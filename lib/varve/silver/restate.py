@@ -1,4 +1,4 @@
-"""Say again what a day's extracts say: after a corrected delivery of that day, or with corrected rules or code.
+"""Say again what extracts say, of a day, a scope or an entity: after a corrected delivery, or with corrected rules.
 
 A snapshot is said again at its own moment with a higher sequence, so that it replaces what was said then. Changes are
 compared with what the log has of their manifest: what is no longer said is retracted, what is new is added. Both are
@@ -21,21 +21,26 @@ from varve.snapshots import release
 from varve.store import Commit
 
 
-def windows_of_day(load: EntityLoad, day: date, wanted: frozenset[Scope]) -> list[Window]:
-    """The extracts of a day that bronze has, of each dataset and scope the last one; raises UsageError if none."""
+def windows_to_restate(load: EntityLoad, day: date | None, wanted: frozenset[Scope]) -> list[Window]:
+    """The extracts that bronze has, in the order of time; of each moment, dataset and scope the last one.
+
+    day: only the extracts of that day; wanted: only these scopes, empty = all. Raises UsageError if there is none.
+    """
     found: dict[tuple[str, str, datetime], Window] = {}
     for feed in load.contract.feeds:
+        bronze = load.lake.store.loaded("bronze", feed.bronze)
         for manifest in load.manifests(feed):
-            loaded = manifest.id in load.lake.store.loaded("bronze", feed.bronze)
             scopes = tuple(s for s in scopes_of(manifest) if not wanted or s in wanted)
-            if manifest.as_of.date() == day and manifest.status == "landed" and loaded and scopes:
+            is_meant = day is None or manifest.as_of.date() == day
+            if is_meant and manifest.status == "landed" and manifest.id in bronze and scopes:
                 found[feed.bronze, str(manifest.scope), manifest.as_of] = Window(feed, manifest, scopes)
     if not found:
+        asked = [str(scope) for scope in sorted(wanted)] + ([] if day is None else [day.isoformat()])
         raise UsageError(
-            "there is no extract of that day in bronze", where=load.table, found=day.isoformat(),
-            expected=", ".join(_days(load)) or "nothing is loaded",
+            "bronze has no extract of that", where=load.table, found=" ".join(asked) or "nothing is loaded",
+            expected=f"one of the days {', '.join(_days(load))}" if _days(load) else None,
         )  # fmt: skip
-    return list(found.values())
+    return sorted(found.values(), key=lambda window: window.manifest.order)
 
 
 def restate(load: EntityLoad, window: Window, *, accept: bool = False) -> Commit:

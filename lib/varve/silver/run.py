@@ -40,7 +40,7 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
             run.load(window)
     finally:
         run.tasks.close()
-    run.fold(idle=not windows)
+    fold_entity(load, idle=not windows)
     run.tasks.raise_unkept()
 
 
@@ -158,26 +158,27 @@ class _Run:
             said = self.decision
             self.ledger.decide(self.entity.table, scope, manifest, verdict=said.verdict, reason=said.reason)
 
-    def fold(self, *, idle: bool) -> None:
-        """Bring the versions up to the log; contradictions in it end the run with exit code 3."""
-        history, store = self.entity.history, self.entity.lake.store
-        head = store.version(history.layer, history.log_table)
-        if head is None:
+
+def fold_entity(load: EntityLoad, *, idle: bool = False) -> None:
+    """Bring the versions up to the log; contradictions in it end the run with exit code 3. idle: nothing was loaded."""
+    history, ledger = load.history, load.lake.ledger
+    if not load.lake.store.exists(history.layer, history.log_table):
+        return
+    if idle and history.is_folded():
+        with ledger.task(STEP, load.table, keep_going=True) as task:
+            task.skip()
+        return
+    with ledger.task(FOLD, load.table, keep_going=True) as task:
+        fold = history.fold()
+        if fold.version is None:
+            task.skip("nothing that changes a version")
             return
-        if idle and head == store.transaction(history.layer, history.entity, FOLD):
-            with self.ledger.task(STEP, self.entity.table, keep_going=True) as task:
-                task.skip()
-            return
-        with self.ledger.task(FOLD, self.entity.table, keep_going=True) as task:
-            fold = history.fold()
-            if fold.version is None:
-                task.skip("nothing that changes a version")
-                return
-            task.wrote(Commit(version=fold.version, rows=fold.inserted))
-            if fold.rebuilt:
-                task.note(f"made anew: {fold.rebuilt}")
-            if fold.quarantined:
-                task.parked(contradictory(self.entity.table, len(fold.quarantined)))
+        task.wrote(Commit(version=fold.version, rows=fold.inserted))
+        if fold.rebuilt:
+            task.note(f"made anew: {fold.rebuilt}")
+        if fold.quarantined:
+            load.reject_contradictions(fold)
+            task.parked(_contradictory(load, len(fold.quarantined)))
 
 
 def _parked(window: Window, table: str, scope: Scope, verdict: Verdict) -> ParkedError:
@@ -192,10 +193,11 @@ def _parked(window: Window, table: str, scope: Scope, verdict: Verdict) -> Parke
     )
 
 
-def contradictory(table: str, statements: int) -> ParkedError:
-    """What a fold says of statements that it left out because they contradict each other."""
+def _contradictory(load: EntityLoad, statements: int) -> ParkedError:
     return ParkedError(
         f"{statements} statements contradict others of the same key and moment and are left out",
-        where=table, expected="one content per key, valid_from and sequence",
-        remedy="Retract the wrong ones, or name a sequence or tie-break column in the contract.",
+        where=load.table, expected="one content per key, valid_from and sequence",
+        remedy="ops.rejects has them under the rule `contradiction`. "
+        f"Take the wrong one back: ./spark-submit.sh restate --table {load.contract.table} --key … --at … "
+        '--says column=value --reason "…"; or name a sequence or a tie-break column in the contract.',
     )  # fmt: skip

@@ -54,7 +54,10 @@ def run(lake: Lake, args: Namespace) -> None:
             with lake.ledger.task("restate", load.table, scope, keep_going=True) as task:
                 task.input(window.manifest.id)
                 task.note(args.reason)
-                task.wrote(restate(load, window.only([scope]), accept=args.accept))
+                commit = restate(load, window.only([scope]), accept=args.accept)
+                task.wrote(commit)
+                if commit.version is None:
+                    task.skip(f"the log says so already; {args.reason}")
     fold_entity(load)
 
 

@@ -381,30 +381,52 @@ def continues(policy: Policy) -> Column:
     return later
 
 
+def later(pending: DataFrame, policy: Policy) -> DataFrame:
+    """What changes that lie behind their open row say: the states that show, one per identity and valid_from."""
+    return _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
+
+
+def positions(pending: DataFrame, by: Sequence[str]) -> DataFrame:
+    """The greatest position of every touched identity: (by, last_position); what is tied or retracted counts."""
+    return pending.groupBy(*by).agg(_greatest().alias("last_position"))
+
+
+OLD_KEY: Final = "_old_key"  # version_key of the row that a row replaces, null of a new one
+
+
 def continued(
-    open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str], within: Column | None = None
+    open_rows: DataFrame,
+    states: DataFrame,
+    newest: DataFrame,
+    policy: Policy,
+    *,
+    by: Sequence[str],
+    within: Column | None = None,
 ) -> DataFrame:
     """Open rows and what later changes make of them; equals the tails of `timeline` over the whole logs of their keys.
 
-    open_rows: versions, at most one per identity, untouched ones among them come out as they are; pending: changes that
-    lie behind the open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells
-    the identities of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest);
-    within: a predicate that holds for every touched row, so that files can be left out.
-    The rows are never shuffled: a few narrow columns of those that are touched tell what becomes of them, then every
+    open_rows: versions, at most one per identity, untouched ones among them come out as they are; states: `later` of
+    changes that lie behind the open row of their key (see `continues`) or belong to a key without any earlier change;
+    newest: `positions` of these changes; by: what tells the identities of these rows apart, the keys alone when all are
+    of one scope (a join on one number is the cheapest); within: a predicate that holds for every touched row, so that
+    files can be left out. Returns the columns of open_rows and OLD_KEY.
+    The rows are never shuffled: three narrow columns of those that are touched tell what becomes of them, then every
     row is passed through once, beside a broadcast. Only the changes themselves are sorted.
     """
-    names, told = list(policy.identity), ["valid_from", "recorded_at", "is_deleted", "row_hash"]
-    said = pending.groupBy(*by).agg(_greatest().alias("last_position"))  # what is tied or retracted counts
+    names = list(policy.identity)
     near = open_rows if within is None else open_rows.filter(within)
-    folded = near.select(*names, *told).join(F.broadcast(said), list(by))
-    unknown = [F.lit(None).cast(pending.schema[c].dataType).alias(c) for c in policy.payload]
-    states = folded.select(*names, *unknown, *told, "last_position", F.lit(True).alias("_is_folded")).unionByName(
-        _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
-    )
-    steps = _versions(states, policy)
+    folded = near.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
+    own = [*names, "is_deleted", "row_hash", "last_position"]
+    # An open row comes first in what follows; its time and values are not needed, they stay where they are.
+    unknown = [F.lit(None).cast(states.schema[c].dataType).alias(c) for c in states.columns if c not in own]
+    known = folded.select(*own, *unknown).withColumn("_is_folded", F.lit(True))
+    steps = _versions(known.unionByName(states), policy)
     is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # comes of the open row, see below
-    new = steps.filter(~F.col("_is_folded") & ~is_heir).select(*open_rows.columns)
-    return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(new)
+    new = steps.filter(~F.col("_is_folded") & ~is_heir)
+    nothing = F.lit(None).cast("bigint").alias(OLD_KEY)
+    return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(
+        new.select(*open_rows.columns, nothing)
+    )
 
 
 def _amended(open_rows: DataFrame, steps: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
@@ -434,7 +456,8 @@ def _amended(open_rows: DataFrame, steps: DataFrame, policy: Policy, by: Sequenc
     }
     is_extended = F.coalesce(F.col("_is_extended"), F.lit(False))
     becoming |= {c: F.when(is_extended, F.col(f"_last_{c}")).otherwise(F.col(c)) for c in policy.overwritten}
-    return rows.select(*[becoming.get(c, F.col(c)).alias(c) for c in open_rows.columns])
+    old_key = F.when(~is_tombstone, F.col("version_key")).alias(OLD_KEY)
+    return rows.select(*[becoming.get(c, F.col(c)).alias(c) for c in open_rows.columns], old_key)
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------

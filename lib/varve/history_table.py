@@ -93,11 +93,13 @@ class _Behind:
 class _Split:
     """The changes that are behind, by how they are folded.
 
-    on_time: go on from the open row of their key, or are the first of it; late: the identities whose whole log is read,
-    None when there are none; by: what tells the touched identities apart; held: persisted frames.
+    states, newest: of those that go on from the open row of their key or are the first of it, see `history.continued`;
+    late: the identities whose whole log is read, None when there are none; by: what tells the touched identities apart;
+    held: persisted frames.
     """
 
-    on_time: DataFrame
+    states: DataFrame
+    newest: DataFrame
     late: DataFrame | None
     by: tuple[str, ...]
     held: tuple[DataFrame, ...] = ()
@@ -123,8 +125,9 @@ class HistoryTable:
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
         self._knows_keys = False  # whether the log's keys are those of the policy
-        # What `read` gave, of which versions and log, and what it holds in memory: planning it again costs as much.
-        self._last_read: tuple[tuple[int, int], DataFrame, tuple[DataFrame, ...]] | None = None
+        # Of which versions and log, and what: planning a read again costs as much as reading, and a split holds memory.
+        self._last_read: tuple[tuple[int, int], DataFrame] | None = None
+        self._last_split: tuple[tuple[int, int], _Split] | None = None
 
     @classmethod
     def of(cls, store: Store, contract: Contract) -> HistoryTable:
@@ -200,13 +203,11 @@ class HistoryTable:
             return versions
         state = (folded, behind.head)
         if self._last_read is None or self._last_read[0] != state:
-            for frame in self._last_read[2] if self._last_read else ():
-                frame.unpersist()
             if self._is_small(behind) or not (behind.is_later or self._is_marked()):
-                self._last_read = state, self._small(versions, behind), ()
+                frame = self._small(versions, behind)
             else:
-                split = self._split(versions, behind)
-                self._last_read = state, self._great(versions, behind, split), split.held
+                frame = self._great(versions, behind, self._split(versions, behind, folded))
+            self._last_read = state, frame
         return self._last_read[1]
 
     def as_of(self, valid_at: datetime) -> DataFrame:
@@ -388,37 +389,41 @@ class HistoryTable:
 
     def _fold_large(self, behind: _Behind) -> Fold:
         """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
-        p, head, versions = self.policy, behind.head, self.versions()
+        p, head, folded = self.policy, behind.head, self.store.version(self.layer, self.entity)
+        assert folded is not None
+        versions = self.versions(version=folded)
         if not (behind.is_later or self._is_marked()):
             self._mark_all(self.log(version=self._watermark()), head, versions)
-        split = self._split(versions, behind)
+        split = self._split(versions, behind, folded)
         stored = self._in_touched_scopes(versions, behind).filter(self._pruned(behind))
         # The one scan of whole rows: all that may change, of on-time and of late keys.
         touched = history.of_identities(stored.filter("is_open"), self._pending(behind), split.by).persist()
-        held = [*split.held, touched]
+        held = [touched]
         try:
             opened = touched
             if split.late is not None:
                 opened = history.of_identities(touched, split.late, split.by, keep=False)
-            inserted, removed = history.continued(opened, split.on_time, p, by=split.by), opened
+            changed = history.continued(opened, split.states, split.newest, p, by=split.by)
+            changed = changed.withColumn("_is_gone", F.lit(False))
+            known = []
             if split.late is not None:
                 old = touched.unionByName(stored.filter("not is_open"))
                 old = history.of_identities(old, split.late, split.by).persist()
                 again = self._of_late(behind, split).select(*versions.columns).persist()
-                held += [old, again]
-                inserted = inserted.unionByName(again.exceptAll(old))
-                removed = removed.unionByName(old.exceptAll(again))
+                held, known = [*held, old, again], [again]
+                changed = changed.unionByName(self._exchanged(again.exceptAll(old), old.exceptAll(again)))
             # Used several times, with a deep plan: computed once, and cut off from where it came from.
             counts = Observation()
-            exchanged = self._exchanged(inserted, removed).observe(
-                counts, F.count("_old_key").alias("removed"), F.count("*").alias("all")
-            )
-            exchanged = exchanged.localCheckpoint()
-            known = [exchanged.filter("_old_key is null"), *([] if split.late is None else [again])]
-            self._mark_waiting(self._pending(behind), known, head, txn="waiting")
-            all_rows, gone = counts.get["all"], counts.get["removed"]
+            changed = changed.observe(
+                counts,
+                F.count(history.OLD_KEY).alias("removed"),
+                F.count(F.when(~F.col("_is_gone"), 1)).alias("inserted"),
+                F.count("*").alias("all"),
+            ).localCheckpoint()
+            self._mark_waiting(self._pending(behind), [changed.filter("not _is_gone"), *known], head, txn="waiting")
+            came, gone = counts.get["inserted"], counts.get["removed"]
             note = {**self._note(head), "marked": True}
-            if not all_rows:
+            if not counts.get["all"]:
                 commit = self.store.advance(self.layer, self.entity, txn=FOLD, version=head, note=note)
             elif gone > REWRITE_ABOVE_SHARE * self._rows(behind.scopes):
                 rows = self._in_touched_scopes(self._great(versions, behind, split), behind)
@@ -428,17 +433,18 @@ class HistoryTable:
                 )  # fmt: skip
             else:
                 commit = self.store.exchange(
-                    F.broadcast(exchanged) if all_rows <= BROADCAST_BELOW_ROWS else exchanged,
-                    self.layer, self.entity,
-                    on=self._on(behind, split), when_insert="new._old_key is null",
-                    insert={c: f"new.{c}" for c in versions.columns}, txn=FOLD, version=head, note=note,
+                    F.broadcast(changed) if counts.get["all"] <= BROADCAST_BELOW_ROWS else changed,
+                    self.layer, self.entity, on=self._on(behind, split), columns=versions.columns,
+                    when_insert=f"new.{history.OLD_KEY} is null",
+                    when_delete=None if split.late is None else "new._is_gone", txn=FOLD, version=head, note=note,
                 )  # fmt: skip
             tied: tuple[Row, ...] = ()
             if split.late is not None:
                 log = history.of_identities(self.log(version=head), split.late, p.identity)
                 tied = tuple(history.quarantined(log, p).take(MOST_TIES))
-            return Fold(commit.version, all_rows - gone, gone, quarantined=tied)
+            return Fold(commit.version, came, gone, quarantined=tied)
         finally:
+            self._forget()
             for frame in held:
                 frame.unpersist()
 
@@ -586,7 +592,11 @@ class HistoryTable:
     def _great(self, versions: DataFrame, behind: _Behind, split: _Split) -> DataFrame:
         """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
         opened, within = self._open_rows(versions, behind, split), self._pruned(behind)
-        parts = [history.continued(opened, split.on_time, self.policy, by=split.by, within=within)]
+        parts = [
+            history.continued(opened, split.states, split.newest, self.policy, by=split.by, within=within).drop(
+                history.OLD_KEY
+            )
+        ]
         stored = self.store.files(self.layer, self.entity)
         if any(not file["partition.is_open"] for file in stored if _scope_of(file) in behind.scopes):
             closed = self._in_touched_scopes(versions, behind).filter("not is_open")
@@ -612,13 +622,28 @@ class HistoryTable:
         log = self._in_touched_scopes(self.log(version=behind.head), behind).filter(self._pruned(behind))
         return history.timeline(history.of_identities(log, split.late, split.by), self.policy)
 
-    def _split(self, versions: DataFrame, behind: _Behind) -> _Split:
-        """Which keys go on from their open row and which are late; no job is run when the statistics tell it."""
+    def _split(self, versions: DataFrame, behind: _Behind, folded: int) -> _Split:
+        """Which keys go on from their open row and which are late; the same until something is appended or folded."""
+        state = (folded, behind.head)
+        if self._last_split is None or self._last_split[0] != state:
+            self._forget()
+            self._last_split = state, self._new_split(versions, behind)
+        return self._last_split[1]
+
+    def _forget(self) -> None:
+        """Give back what the last split holds in memory; a read that was handed out computes it again."""
+        for frame in self._last_split[1].held if self._last_split else ():
+            frame.unpersist()
+        self._last_read = self._last_split = None
+
+    def _new_split(self, versions: DataFrame, behind: _Behind) -> _Split:
+        """No job is run when the statistics of the log tell that no key is late."""
         p = self.policy
         by = p.keys if len(behind.scopes) == 1 else p.identity
         pending = self._pending(behind)
         if behind.is_later:
-            return _Split(pending, None, by)
+            states, newest = history.later(pending, p).persist(), history.positions(pending, by).persist()
+            return _Split(states, newest, None, by, (states, newest))
         pending = pending.persist()
         opened = self._in_touched_scopes(versions, behind).filter("is_open").filter(self._pruned(behind))
         last = history.of_identities(opened.select(*p.identity, "last_position"), pending, by)
@@ -632,9 +657,10 @@ class HistoryTable:
         is_new = F.col("_is_known").isNull() & F.col("is_plain") & ~is_waiting
         is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
         late = kinds.filter(is_late).select(*p.identity).persist()
-        if late.isEmpty():
-            return _Split(pending, None, by, (pending, late))
-        return _Split(history.of_identities(pending, late, by, keep=False), late, by, (pending, late))
+        is_any = not late.isEmpty()
+        on_time = history.of_identities(pending, late, by, keep=False) if is_any else pending
+        states, newest = history.later(on_time, p).persist(), history.positions(on_time, by).persist()
+        return _Split(states, newest, late if is_any else None, by, (pending, late, states, newest))
 
     def _in_touched_scopes(self, rows: DataFrame, behind: _Behind) -> DataFrame:
         return rows.filter(self._is_in_scopes(behind))
@@ -686,17 +712,19 @@ class HistoryTable:
 
     # --- inside: writing --------------------------------------------------------------------------------------
 
-    def _exchanged(self, inserted: DataFrame, removed: DataFrame) -> DataFrame:
-        """The source of the MERGE: rows that name an old version, and the new versions, whose `_old_key` is null."""
-        known = {*self.policy.identity, "is_open"}
-        columns = [
-            F.col(f.name) if f.name in known else F.lit(None).cast(f.dataType).alias(f.name) for f in inserted.schema
-        ]
-        old = removed.select(F.col("version_key").alias("_old_key"), *columns)
-        return old.unionByName(inserted.select(F.lit(None).cast("bigint").alias("_old_key"), "*"))
+    def _exchanged(self, new: DataFrame, old: DataFrame) -> DataFrame:
+        """Rows in place of others: each with the key of the version that it replaces; those that nothing replaces."""
+        by = [*self.policy.identity, "version_key"]
+        gone = old.join(new.select(*by), by, "left_anti")
+        replaced = old.select(*by, F.col("version_key").alias(history.OLD_KEY))
+        rows = new.join(replaced, by, "left").select(*new.columns, history.OLD_KEY)
+        keys = gone.select(*by, F.col("version_key").alias(history.OLD_KEY))
+        return rows.withColumn("_is_gone", F.lit(False)).unionByName(
+            keys.withColumn("_is_gone", F.lit(True)), allowMissingColumns=True
+        )
 
     def _on(self, behind: _Behind, split: _Split) -> Column:
-        on = (F.col("old.version_key") == F.col("new._old_key")) & self._pruned(behind, "old.")
+        on = (F.col("old.version_key") == F.col(f"new.{history.OLD_KEY}")) & self._pruned(behind, "old.")
         for name in self.policy.keys:
             on &= F.col(f"old.{name}") == F.col(f"new.{name}")
         return on & (F.col("old.is_open") == F.lit(True)) if split.late is None else on

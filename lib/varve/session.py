@@ -106,6 +106,7 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.sql.sources.partitionColumnTypeInference.enabled": "false",  # inference made entity `01` the number 1
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96, the default, has no statistics
         "spark.sql.parquet.compression.codec": "zstd",  # smaller than snappy at the same speed
+        "spark.hadoop.parquet.page.row.count.limit": "5000",  # a look-up of one key decodes one page of every column
         # Delta
         "spark.databricks.delta.snapshotPartitions": "2",  # 50 tasks to replay a log of ten lines otherwise
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",  # VACUUM runs as many tasks; default 10,000

@@ -267,29 +267,31 @@ class Store:
         table: str,
         *,
         on: Column,
-        insert: Mapping[str, str],
+        columns: Sequence[str],
         when_insert: str,
+        when_delete: str | None,
         txn: str | None = None,
         version: int = ONCE,
         note: Mapping[str, Any] | None = None,
     ) -> Commit:
-        """Delete the rows that `source` matches and insert its others, in one commit with deletion vectors.
+        """Put the rows of `source` in place of those that they match, and add its others, in one commit with deletion
+        vectors.
 
-        on: over the aliases `old` (the table) and `new` (the source); source: checkpointed, Delta takes no copy of it.
+        on: over the aliases `old` (the table) and `new` (the source); columns: of the table, all of which the source
+        has; when_delete: which matched rows go and are not replaced. A replaced row takes nothing from the old one, so
+        of the table only what `on` names is read. source: checkpointed, Delta takes no copy of it.
         """
+        values = {column: f"new.{column}" for column in columns}
         with self._session_of_its_own(txn, version, note) as session:
             session.conf.set("spark.databricks.delta.merge.materializeSource", "none")
             # The join keeps every row of the source, so it cannot be broadcast; hashing it spares a sort of the table.
+            session.conf.set("spark.sql.adaptive.enabled", "true")
             session.conf.set("spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold", "256m")
-            (
-                DeltaTable.forPath(session, self.path(layer, table))
-                .alias("old")
-                .merge(source.alias("new"), on)
-                .whenMatchedDelete()
-                .whenNotMatchedInsert(condition=when_insert, values=dict(insert))
-                .withSchemaEvolution()
-                .execute()
-            )
+            merge = DeltaTable.forPath(session, self.path(layer, table)).alias("old").merge(source.alias("new"), on)
+            if when_delete is not None:
+                merge = merge.whenMatchedDelete(when_delete)
+            merge = merge.whenMatchedUpdate(set=dict(values)).whenNotMatchedInsert(when_insert, dict(values))
+            merge.withSchemaEvolution().execute()
         return self._committed(layer, table, txn, version)
 
     def advance(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import asdict
 
 from bench.arguments import parse
 from bench.bench import Bench
@@ -13,8 +12,12 @@ from bench.bench import Bench
 def main(argv: list[str]) -> int:
     """Run one benchmark; 0 also when an aim was missed: the figures say so."""
     arguments = parse(argv)
-    bench = Bench(arguments, {name: value for name, value in asdict(arguments).items() if name != "work"})
-    importlib.import_module(f"bench.{arguments.name}").run(bench)
+    benchmark = importlib.import_module(f"bench.{arguments.name}")
+    if unknown := set(arguments.only) - set(benchmark.PARTS):
+        print(f"{arguments.name} has no part {', '.join(sorted(unknown))}; it has {', '.join(benchmark.PARTS)}")
+        return 2
+    bench = Bench(arguments)
+    benchmark.run(bench)
     bench.close()
     return 0
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -20,13 +19,15 @@ from bench.reference import Reference
 from bench.report import Report
 from bench.workload import Workload
 
+WARM_UP_ROWS = 100_000
+
 
 class Bench:
     """One run of one benchmark."""
 
-    def __init__(self, arguments: Arguments, told: dict[str, Any]) -> None:
-        self.arguments = arguments
-        self.report, self.meter = Report(arguments.name, told), Meter()
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments, self.inputs = arguments, arguments.work / "inputs"
+        self.report, self.meter = Report(arguments), Meter()
         self.tables = arguments.work / "tables" / arguments.name
         shutil.rmtree(self.tables, ignore_errors=True)
         self.tables.mkdir(parents=True)
@@ -43,7 +44,7 @@ class Bench:
 
     @contextmanager
     def part(self, name: str) -> Iterator[bool]:
-        """`with bench.part("x") as wanted: if wanted: ...`; the report is saved after it."""
+        """`with bench.part("x") as wanted: if wanted: ...`; saves the report. A part can be taken up again."""
         wanted = self.arguments.wants(name)
         if wanted:
             self.report.begin(name)
@@ -57,6 +58,31 @@ class Bench:
         with self.meter.measure(folder) as reading:
             yield
         self.report.add(figure, reading)
+
+    def warm_up(self, peers: Iterable[Peer]) -> None:
+        """Two unmeasured days on a small table for each: what runs first in a JVM is slow, whoever it is."""
+        workload = Workload(self.inputs, min(self.arguments.rows, WARM_UP_ROWS), days=2).make()
+        for peer in peers:
+            self.report.console.print(f"{peer.name}: warm-up on {workload.rows} rows")
+            peer.load(workload.load)
+            for number in range(1, workload.days + 1):
+                peer.day(workload.day(number))
+                peer.read_keys(workload.sample(number))
+                peer.count_current()
+                if isinstance(peer, Ours):
+                    peer.fold()
+            self.drop(peer.folder)
+
+    def load(self, peer: Peer, workload: Workload) -> None:
+        """Give a competitor the load. A Delta table is loaded once, later ones are copies of it."""
+        kept = self.tables / f"loaded-{peer.name}-{workload.rows}"
+        if kept.exists():
+            clone(kept, peer.folder)
+            return
+        with self.timed(f"{peer.name}: load", peer.folder):
+            peer.load(workload.load)
+        if (peer.folder / "_delta_log").exists():
+            clone(peer.folder, kept)
 
     def loaded(self, workload: Workload) -> Path:
         """A lake of ours that holds the load, made once."""

@@ -54,7 +54,10 @@ def footprint(folder: Path) -> Footprint:
 
 
 class Meter:
-    """Measures this process, and the JVM of a Spark session once `spark` is set."""
+    """Measures this process, the processes that it waited for, and the JVM of a Spark session once `spark` is set.
+
+    The memory of the processes that it waited for is not in `peak_memory`.
+    """
 
     def __init__(self) -> None:
         self.spark: SparkSession | None = None
@@ -85,7 +88,7 @@ class Meter:
 
     def _cpu(self) -> float:
         fields = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._pids())
-        return sum(int(f[11]) + int(f[12]) for f in fields) / TICKS
+        return sum(int(ticks) for f in fields for ticks in f[11:15]) / TICKS  # user, system; of waited-for children
 
     def _transferred(self) -> tuple[int, int]:
         counts = [_counts(pid) for pid in self._pids()]

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,34 +17,40 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.arguments import Arguments
 from bench.meters import Reading
 
-RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("varve", "pyspark", "delta-spark", "deltalake", "duckdb", "pyarrow")
 
 
 class Report:
     """Figures, aims and what went wrong, by part. A run of some parts keeps the other parts of the file."""
 
-    def __init__(self, name: str, arguments: dict[str, Any]) -> None:
-        self.name, self.arguments = name, arguments
+    def __init__(self, arguments: Arguments) -> None:
+        self.name, self._path, self._only = arguments.name, arguments.results / f"{arguments.name}.json", arguments.only
+        self._told = {"rows": arguments.rows, "days": arguments.days, "memory": arguments.memory}
         self.console = Console(highlight=False, width=150)
         self.parts: dict[str, dict[str, Any]] = self._kept()
+        self._begun: set[str] = set()
         self._part = ""
 
     def begin(self, part: str) -> None:
-        """The figures from here on belong to this part."""
+        """The figures from here on belong to this part; a part that this run has begun already goes on."""
         self._part = part
-        self.parts[part] = {
-            "date": _now(), "arguments": self.arguments, "figures": {}, "aims": [], "wrong": {}, "not_run": {}
-        }  # fmt: skip
         self.console.rule(part)
+        if part not in self._begun:
+            self._begun.add(part)
+            self.parts[part] = {
+                "began": _now(), "ended": None, "arguments": self._told, "versions": versions(),
+                "load_before": os.getloadavg(), "figures": {}, "aims": [], "wrong": {}, "not_run": {},
+            }  # fmt: skip
 
     def add(self, figure: str, reading: Reading) -> None:
-        """One repeat of a figure."""
-        readings = self._now()["figures"].setdefault(figure, {"readings": []})
-        readings["readings"].append(asdict(reading))
-        readings["median_seconds"] = self.median(figure)
+        """One repeat of a figure; not kept when its competitor was found to be wrong."""
+        if not any(figure.startswith(f"{competitor}: ") for competitor in self._now()["wrong"]):
+            readings = self._now()["figures"].setdefault(figure, {"readings": []})
+            readings["readings"].append(asdict(reading))
+            readings["median_seconds"] = self.median(figure)
         self.console.print(
             f"{datetime.now(UTC):%H:%M:%S}  {figure:<44} {reading.seconds:9.3f} s  cpu {reading.cpu_seconds:8.2f} s  "
             f"in {reading.read / 1e6:9.1f} MB  out {reading.written / 1e6:8.1f} MB  jobs {reading.jobs:4d}"
@@ -54,10 +61,13 @@ class Report:
         self._now()["figures"][figure] = {"value": value}
         self.console.print(f"{datetime.now(UTC):%H:%M:%S}  {figure:<44} {value}")
 
+    def seconds(self, figure: str) -> list[float]:
+        """Of every repeat; empty when the figure was not measured or its result was wrong."""
+        return [r["seconds"] for r in self._now()["figures"].get(figure, {}).get("readings", [])]
+
     def median(self, figure: str) -> float | None:
         """Seconds; None when the figure was not measured or its result was wrong."""
-        readings = self._now()["figures"].get(figure, {}).get("readings")
-        return statistics.median(r["seconds"] for r in readings) if readings else None
+        return median(self.seconds(figure))
 
     def wrong(self, competitor: str, found: object, expected: object) -> None:
         """A competitor whose result differs is not timed: its figures are taken out."""
@@ -83,12 +93,13 @@ class Report:
 
     def save(self) -> None:
         """Write the file; called after each part, so that a run that breaks off keeps what it has."""
-        RESULTS.mkdir(exist_ok=True)
+        self._now()["ended"] = _now()
         aims = [{"part": name, **aim} for name, part in self.parts.items() for aim in part["aims"]]
         told = {
-            "name": self.name, "date": _now(), "machine": machine(), "python": platform.python_version(),
-            "versions": {p: version(p) for p in PACKAGES}, "aims": aims, "parts": self.parts,
+            "name": self.name, "date": _now(), "machine": machine(), "versions": versions(), "aims": aims,
+            "parts": self.parts,
         }  # fmt: skip
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(told, indent=1, default=str) + "\n")
 
     def close(self) -> None:
@@ -101,18 +112,28 @@ class Report:
         self.console.print(table)
         self.console.print(f"written: {self._path}")
 
-    @property
-    def _path(self) -> Path:
-        return RESULTS / f"{self.name}.json"
-
     def _kept(self) -> dict[str, dict[str, Any]]:
-        if not self.arguments.get("only") or not self._path.exists():
+        """The parts that this run does not measure; those of another size are dropped, aloud."""
+        if not self._only or not self._path.exists():
             return {}
-        parts: dict[str, dict[str, Any]] = json.loads(self._path.read_text())["parts"]
-        return {name: p for name, p in parts.items() if p["arguments"]["rows"] == self.arguments["rows"]}
+        known: dict[str, dict[str, Any]] = json.loads(self._path.read_text())["parts"]
+        kept = {name: part for name, part in known.items() if part["arguments"] == self._told}
+        for name in known.keys() - kept.keys() - set(self._only):
+            self.console.print(f"[yellow]the figures of {name} are dropped[/]: {known[name]['arguments']}")
+        return kept
 
     def _now(self) -> dict[str, Any]:
         return self.parts[self._part]
+
+
+def median(seconds: Sequence[float]) -> float | None:
+    """None when there is nothing to take it of."""
+    return statistics.median(seconds) if seconds else None
+
+
+def versions() -> dict[str, str]:
+    """What the figures depend on."""
+    return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
 
 
 def machine() -> dict[str, Any]:
@@ -121,7 +142,7 @@ def machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory / 2**30, 1), "kernel": platform.release(),
-        "cpu": model[0] if model else platform.machine(), "load_at_end": os.getloadavg(),
+        "cpu": model[0] if model else platform.machine(),
     }  # fmt: skip
 
 

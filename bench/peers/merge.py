@@ -18,7 +18,8 @@ class NaiveMerge:
     """The union trick of "Slowly changing data (SCD) Type 2" in Delta's documentation, default table properties."""
 
     def __init__(self, spark: SparkSession, folder: Path, *, name: str = "naive", vectors: bool = False) -> None:
-        self.spark, self.folder, self.name = spark, folder, name
+        self.spark, self.folder, self.name = spark.newSession(), folder, name
+        self.spark.conf.set("spark.sql.adaptive.enabled", "true")  # as Spark has it by default
         self.properties = VECTORS if vectors else {}
 
     def load(self, files: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.parquet
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -33,7 +34,9 @@ class Ours:
         self.fold()
 
     def day(self, changes: Path) -> None:
-        self.table.append(self._observed(changes), txn=str(changes))
+        self.table.append(
+            self._observed(changes), txn=str(changes), is_empty=changes.is_file() and not rows_of(changes)
+        )
 
     def fold(self) -> None:
         """What a run does after it has appended."""
@@ -62,8 +65,8 @@ class Ours:
         return self.folder / "silver" / self.entity
 
     def optimize(self) -> None:
-        """Compact the versions. Not the log: what is behind the watermark is told by the log's files."""
-        self.spark.sql(f"OPTIMIZE delta.`{self.versions}`").collect()
+        """Put small files of the log and of the versions together."""
+        self.table.compact()
 
     def _observed(self, changes: Path) -> DataFrame:
         return self._scoped(spark_.changes(self.spark, changes)).withColumns(
@@ -77,3 +80,8 @@ class Ours:
 
     def _scoped(self, frame: DataFrame) -> DataFrame:
         return frame.withColumns({"scope_country": F.lit(SCOPE.country), "scope_entity": F.lit(SCOPE.entity)})
+
+
+def rows_of(file: Path) -> int:
+    """Rows of a Parquet file by its footer: a manifest tells it where there is one."""
+    return int(pyarrow.parquet.read_metadata(file).num_rows)

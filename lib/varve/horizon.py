@@ -283,8 +283,9 @@ def _anchor(table: HistoryTable, moment: datetime, scopes: set[Scope]) -> None:
     names, at = list(table.policy.identity), F.lit(moment)
     where = " or ".join(f"(scope_country = '{s.country}' and scope_entity = '{s.entity}')" for s in sorted(scopes))
     logged = table.store.read(table.layer, table.log_table).filter(where)
-    changes = history.expired(logged.filter("record = 'change'"), moment, table.policy)
-    changes = changes.withColumn("record", F.lit("change"))
+    later = {c: F.lit(None).cast("string") for c in table.policy.payload if c not in logged.columns}
+    changes = history.expired(logged.filter("record = 'change'").withColumns(later), moment, table.policy)
+    changes = changes.drop(*later).withColumn("record", F.lit("change"))
     pictures = logged.filter(F.col("record").isin("snapshot", "excluded")).filter(~found.hides(table.policy))
     horizons = logged.filter((F.col("record") == HORIZON) & (F.col("valid_from") == at))
     rows = changes.unionByName(pictures).unionByName(horizons)

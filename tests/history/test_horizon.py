@@ -313,7 +313,7 @@ def test_a_second_expiry_is_a_no_op_and_a_horizon_never_goes_back(engine: Expiri
         pytest.param("append", f"{ENTITY}_changes", id="before the horizon is recorded"),
         pytest.param("replace", f"{ENTITY}_changes", id="before the log is anchored"),
         pytest.param("remove", ENTITY, id="before the versions are trimmed"),
-        pytest.param("mark", ENTITY, id="before the mark is moved"),
+        pytest.param("advance", ENTITY, id="before the mark is moved"),
     ],
 )
 @pytest.mark.parametrize("mends", ["an expiry", "an append and a fold"])

@@ -44,7 +44,7 @@ def heard(engine: Engine, *loads: int) -> None:
 
 
 def killed_before_the_mark(what: Callable[[], object]) -> None:
-    with patch.object(Store, "mark", side_effect=KilledError), pytest.raises(KilledError):
+    with patch.object(Store, "advance", side_effect=KilledError), pytest.raises(KilledError):
         what()
 
 

@@ -293,6 +293,7 @@ class KilledError(Exception):
     """Where a process might have died."""
 
 
+@pytest.mark.slow
 def test_a_second_expiry_is_a_no_op_and_a_horizon_never_goes_back(engine: Expiring) -> None:
     engine.hear("changes-0")
     engine.hear("changes-1")
@@ -307,6 +308,7 @@ def test_a_second_expiry_is_a_no_op_and_a_horizon_never_goes_back(engine: Expiri
     engine.check_log()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "table"),
     [
@@ -346,6 +348,7 @@ def test_a_crash_between_two_commits_is_mended(engine: Expiring, method: str, ta
     assert tables(engine) == committed
 
 
+@pytest.mark.slow
 def test_what_was_asked_of_before_the_horizon_is_refused(engine: Expiring) -> None:
     for name in engine.world.manifests:
         engine.hear(name)
@@ -369,6 +372,7 @@ def test_what_was_asked_of_before_the_horizon_is_refused(engine: Expiring) -> No
         engine.table.expire(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
+@pytest.mark.slow
 def test_a_plan_knows_the_horizon(shared_spark: SparkSession, engine: Expiring) -> None:
     engine.hear("changes-0")
     engine.expire(AT)
@@ -376,6 +380,7 @@ def test_a_plan_knows_the_horizon(shared_spark: SparkSession, engine: Expiring) 
     assert (plan.opened, plan.closed, plan.rewritten, plan.removed) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_rebuild_and_repair_agree_after_an_expiry(shared_spark: SparkSession, engine: Expiring) -> None:
     for name in engine.world.manifests:
         engine.hear(name)
@@ -405,6 +410,7 @@ def test_the_horizon_of_a_retention(retain: str, expected: datetime) -> None:
     assert horizon.since(retain, NOW) == expected
 
 
+@pytest.mark.slow
 def test_expired_is_a_function_of_the_law(shared_spark: SparkSession, engine: Expiring) -> None:
     """Expiring twice is expiring once at the later moment."""
     law = engine.world.law

@@ -85,6 +85,7 @@ def dying(write: Callable[..., object], *, before: bool) -> Callable[..., object
     return dies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False], ids=["before the commit", "after the commit"])
 @pytest.mark.parametrize("step", ["append", "snapshot", "fold"])
 def test_replay_after_partial_crash(shared_spark: SparkSession, lake_dir: Path, step: str, before: bool) -> None:

@@ -19,7 +19,7 @@ from bench.reference import Reference
 from bench.report import Report
 from bench.workload import Workload
 
-WARM_UP_ROWS = 100_000
+WARM_UP_ROWS = 600_000  # more than what a fold of ours rewrites at once: everybody warms up the way it goes later
 
 
 class Bench:
@@ -60,8 +60,8 @@ class Bench:
         self.report.add(figure, reading)
 
     def warm_up(self, peers: Iterable[Peer]) -> None:
-        """Two unmeasured days on a small table for each: what runs first in a JVM is slow, whoever it is."""
-        workload = Workload(self.inputs, min(self.arguments.rows, WARM_UP_ROWS), days=2).make()
+        """Three unmeasured days on a small table for each: what runs first in a JVM is slow, whoever it is."""
+        workload = Workload(self.inputs, min(self.arguments.rows, WARM_UP_ROWS), days=3).make()
         for peer in peers:
             self.report.console.print(f"{peer.name}: warm-up on {workload.rows} rows")
             peer.load(workload.load)

@@ -104,7 +104,6 @@ _BESIDE: Final = (
     "_next_recorded_at",
     "_next_to",
     "_newest",
-    "_source_from",
 )  # what `_versions` tells of a row
 
 
@@ -138,25 +137,30 @@ def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
     return tied.select(*policy.identity, *policy.payload, "op", "valid_from", "sequence", "recorded_at")
 
 
-def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
+def _statements(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None = None) -> DataFrame:
     """Every statement of the changes with its verdict: accepted, tied, retracted, retract or repeated.
 
     Identical redeliveries are one statement, recorded when the first of them was; a retract removes what stands at its
     position with its content, without content all that stands there. What a delete carries is no content.
+    carried: the columns of the payload that are wanted, those that break ties among them; None: all.
     """
+    carried = policy.payload if carried is None else carried
     place = [*policy.identity, *_place(policy)]
     key, position, content = (Window.partitionBy(*names) for names in (policy.identity, place, [*place, "_content"]))
     is_retract, is_delete = F.col("op") == RETRACT, F.col("op") == DELETE
     copies = content.orderBy(is_retract, "recorded_at")
     all_copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    is_bare = reduce(Column.__and__, [F.col(c).isNull() for c in policy.payload], F.lit(True))
-    said = F.col("row_hash") if not policy.overwritten else row_hash(policy.payload)
+    is_bare = F.expr(" and ".join(["true", *(f"`{c}` is null" for c in policy.payload)]))
     is_first = ~is_retract & (F.col("_copy") == 1)
+    hashed = changes.select(
+        *policy.identity, *carried, "op", "valid_from", "sequence", "recorded_at",
+        row_hash(policy.attributes).alias("row_hash"),
+        F.when(~is_delete, row_hash(policy.payload)).alias("_content"),
+        is_bare.alias("_is_bare"),
+    )  # fmt: skip
 
     return (
-        changes.repartition(*policy.identity)  # this shuffle and one sort serve every window below
-        .withColumn("row_hash", row_hash(policy.attributes))
-        .withColumn("_content", F.when(~is_delete, said))
+        hashed.repartition(*policy.identity)  # this shuffle and one sort serve every window below
         .withColumns(
             {
                 "_copy": F.row_number().over(copies),
@@ -166,7 +170,7 @@ def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
         )
         .withColumns(
             {
-                "_is_void": F.max(is_retract & is_bare).over(position),
+                "_is_void": F.max(is_retract & F.col("_is_bare")).over(position),
                 "_contents": F.count(F.when(is_first & ~F.col("_is_retracted"), 1)).over(position),
             }
         )
@@ -180,7 +184,7 @@ def _statements(changes: DataFrame, policy: Policy) -> DataFrame:
             .otherwise("accepted"),
         )
         .select(
-            *policy.identity, *policy.payload, "op",
+            *policy.identity, *carried, "op",
             # of a number extracted twice the earliest extraction is its time
             (F.col("_earliest") if policy.domain == "sequence" else F.col("valid_from")).alias("valid_from"),
             "sequence", "recorded_at", "row_hash", "last_position", "_verdict",
@@ -204,7 +208,7 @@ def _shown(statements: DataFrame, policy: Policy) -> DataFrame:
         statements.withColumn("_hidden_from", hidden_from)
         .filter("_hidden_from is null or valid_from < _hidden_from")
         .select(
-            *policy.identity, *policy.payload, "valid_from", "recorded_at", "last_position",
+            *policy.identity, *_carried(statements, policy), "valid_from", "recorded_at", "last_position",
             (F.col("op") == DELETE).alias("is_deleted"),
             "row_hash",
             F.lit(False).alias("_is_folded"),
@@ -219,7 +223,7 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     last_position, _is_folded [the open row of a fold, whose tombstone already has its attributes].
     Returns versions, and of each: _is_folded, _is_extended [its overwritten columns come from a later state]; whether
     the one before it is folded; whether the one behind it is a tombstone, when that was recorded and when it ends; the
-    greatest position of the key; the valid_from of the state whose attributes it has.
+    greatest position of the key.
     """
     life = Window.partitionBy(*policy.identity).orderBy("valid_from")
     opens = (
@@ -246,7 +250,7 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
         runs = runs.withColumn("_is_extended", F.lit(False))
 
     inherits = F.col("is_deleted") & ~F.col("_is_folded")  # a tombstone carries the last attributes
-    carried = [c for c in policy.payload if c in states.columns]
+    carried = _carried(states, policy)
     inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*carried, "row_hash")}
     is_first = F.col("_follows_folded").isNull()
     is_open = F.col("valid_to").isNull()
@@ -261,7 +265,6 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
                 "_next_recorded_at": F.lead("recorded_at").over(life),
                 "_next_to": F.lead("valid_from", 2).over(life),
                 "_newest": F.col("last_position"),
-                "_source_from": F.when(inherits, F.lag("valid_from").over(life)).otherwise(F.col("valid_from")),
             }
         )
         .filter(~(is_first & inherits))  # a delete before anything was seen waits in the log
@@ -278,6 +281,10 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     )  # fmt: skip
 
 
+def _carried(frame: DataFrame, policy: Policy) -> list[str]:
+    return [c for c in policy.payload if c in frame.columns]
+
+
 def _place(policy: Policy) -> list[str]:
     """The columns that place a change in the life of its key: two different changes cannot share one place."""
     return [*(["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]), *policy.tie_break]
@@ -287,13 +294,12 @@ def _position(policy: Policy) -> Column:
     return F.struct(*_place(policy))
 
 
-def _greatest(key: WindowSpec | None = None) -> Column:
+def _greatest(key: WindowSpec) -> Column:
     """The position behind which a change surely goes on: the greatest time and the greatest sequence that were said.
 
     In a time domain only the time decides, and its sequence is that of the changes of the last fold.
     """
-    parts = [F.max(c) if key is None else F.max(c).over(key) for c in ("valid_from", "sequence")]
-    return F.struct(parts[0].alias("valid_from"), parts[1].alias("sequence"))
+    return F.struct(*(F.max(c).over(key).alias(c) for c in ("valid_from", "sequence")))
 
 
 HASH: Final = 2  # the way of `row_hash`: versions that were folded with another are made anew
@@ -305,8 +311,8 @@ def row_hash(attributes: Sequence[str]) -> Column:
     A null adds nothing, so a column that a later contract adds leaves old hashes as they are; the number before the
     value keeps ('a', null, 'b') apart from ('a', 'b', null), which plain xxhash64 confuses.
     """
-    named = [(F.lit(crc32(c.encode()) - 2**31), F.col(c)) for c in attributes]
-    return F.xxhash64(F.lit(0), *[part for n, c in named for part in (F.when(c.isNotNull(), n), c)])
+    named = [f"case when `{c}` is not null then {crc32(c.encode()) - 2**31} end, `{c}`" for c in attributes]
+    return F.expr(f"xxhash64({', '.join(['0', *named])})")
 
 
 def version_key(policy: Policy) -> Column:
@@ -385,13 +391,9 @@ def continues(policy: Policy) -> Column:
 
 
 def later(pending: DataFrame, policy: Policy) -> DataFrame:
-    """What changes that lie behind their open row say: the states that show, one per identity and valid_from."""
-    return _shown(_statements(pending, policy).filter("_verdict = 'accepted'"), policy)
-
-
-def positions(pending: DataFrame, by: Sequence[str]) -> DataFrame:
-    """The greatest position of every touched identity: (by, last_position); what is tied or retracted counts."""
-    return pending.groupBy(*by).agg(_greatest().alias("last_position"))
+    """What changes that lie behind their open row state, without the attributes that `row_hash` stands for."""
+    carried = [c for c in policy.payload if c in (*policy.overwritten, *policy.tie_break)]
+    return _statements(pending, policy, carried=carried)
 
 
 OLD_KEY: Final = "_old_key"  # version_key of the row that a row replaces, null of a new one
@@ -399,8 +401,8 @@ OLD_KEY: Final = "_old_key"  # version_key of the row that a row replaces, null 
 
 def continued(
     open_rows: DataFrame,
-    states: DataFrame,
-    newest: DataFrame,
+    statements: DataFrame,
+    pending: DataFrame,
     policy: Policy,
     *,
     by: Sequence[str],
@@ -408,30 +410,41 @@ def continued(
 ) -> DataFrame:
     """Open rows and what later changes make of them; equals the tails of `timeline` over the whole logs of their keys.
 
-    open_rows: versions, at most one per identity, untouched ones among them come out as they are; states: `later` of
-    changes that lie behind the open row of their key (see `continues`) or belong to a key without any earlier change;
-    newest: `positions` of these changes; by: what tells the identities of these rows apart, the keys alone when all are
-    of one scope (a join on one number is the cheapest); within: a predicate that holds for every touched row, so that
-    files can be left out. Returns the columns of open_rows and OLD_KEY.
+    open_rows: versions, at most one per identity, untouched ones among them come out as they are; pending: changes that
+    lie behind the open row of their key (see `continues`) or belong to a key without any earlier change; statements:
+    `later` of them; by: what tells the identities of these rows apart, the keys alone when all are of one scope (a join
+    on one number is the cheapest); within: a predicate that holds for every touched row, so that files can be left out.
+    Returns the columns of open_rows and OLD_KEY.
     The rows are never shuffled: three narrow columns of those that are touched tell what becomes of them, then every
-    row is passed through once, beside a broadcast. Only the changes themselves are sorted.
+    row is passed through once, beside a broadcast. Of the changes too only narrow columns are sorted.
     """
     names = list(policy.identity)
     near = open_rows if within is None else open_rows.filter(within)
-    folded = near.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
-    own = [*names, "is_deleted", "row_hash", "last_position"]
-    later = states.drop(*policy.attributes)  # so both uses of `steps` need the same columns, and share a shuffle
-    # An open row comes first in what follows; its time and values are not needed, they stay where they are.
-    unknown = [F.lit(None).cast(later.schema[c].dataType).alias(c) for c in later.columns if c not in own]
-    known = folded.select(*own, *unknown).withColumn("_is_folded", F.lit(True))
-    steps = _versions(known.unionByName(later), policy)
-    is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # comes of the open row, see below
-    values = states.select(*by, F.col("valid_from").alias("_source_from"), *policy.attributes)
-    new = steps.filter(~F.col("_is_folded") & ~is_heir).join(values, [*by, "_source_from"], "left")
-    nothing = F.lit(None).cast("bigint").alias(OLD_KEY)
-    return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(
-        new.select(*open_rows.columns, nothing)
+    # What is tied or retracted counts in the greatest position of its key.
+    newest = (
+        statements.groupBy(*names).agg(F.first("last_position").alias("last_position")).select(*by, "last_position")
     )
+    folded = near.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
+    states = _shown(statements.filter("_verdict = 'accepted'"), policy)
+    own = [*names, "is_deleted", "row_hash", "last_position"]
+    # An open row comes first in what follows; its time and values are not needed, they stay where they are.
+    unknown = [F.lit(None).cast(states.schema[c].dataType).alias(c) for c in states.columns if c not in own]
+    known = folded.select(*own, *unknown).withColumn("_is_folded", F.lit(True))
+    steps = _versions(known.unionByName(states), policy)
+    is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # comes of the open row, see below
+    new = steps.filter(~F.col("_is_folded") & ~is_heir).join(_values(pending, policy, by), [*by, "row_hash"], "left")
+    others = [c for c in open_rows.columns if c not in policy.attributes]
+    new = new.select(*others, "_values.*", F.lit(None).cast("bigint").alias(OLD_KEY))
+    return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(new)
+
+
+def _values(pending: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
+    """The tracked attributes that a row hash stands for: (by, row_hash, _values struct)."""
+    said = pending.filter(F.col("op") == UPSERT)
+    said = said.select(
+        *by, row_hash(policy.attributes).alias("row_hash"), F.struct(*policy.attributes).alias("_values")
+    )
+    return said.groupBy(*by, "row_hash").agg(F.first("_values").alias("_values"))
 
 
 def _amended(open_rows: DataFrame, steps: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
@@ -458,11 +471,11 @@ def _amended(open_rows: DataFrame, steps: DataFrame, policy: Policy, by: Sequenc
         "recorded_at": F.when(is_tombstone, F.col("_next_recorded_at")).otherwise(F.col("recorded_at")),
         "version_key": F.when(is_tombstone, F.xxhash64(*policy.identity, "_now_to")).otherwise(F.col("version_key")),
         "last_position": F.when(is_open, F.when(is_touched, F.col("_newest")).otherwise(F.col("last_position"))),
+        OLD_KEY: F.when(~is_tombstone, F.col("version_key")),
     }
     is_extended = F.coalesce(F.col("_is_extended"), F.lit(False))
     becoming |= {c: F.when(is_extended, F.col(f"_last_{c}")).otherwise(F.col(c)) for c in policy.overwritten}
-    old_key = F.when(~is_tombstone, F.col("version_key")).alias(OLD_KEY)
-    return rows.select(*[becoming.get(c, F.col(c)).alias(c) for c in open_rows.columns], old_key)
+    return rows.withColumns(becoming).select(*open_rows.columns, OLD_KEY)
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------

@@ -84,8 +84,8 @@ class _Behind:
     head: int
     scopes: tuple[tuple[str, str], ...]
     rows: int
-    lowest: object = None
-    highest: object = None
+    lowest: Any = None
+    highest: Any = None
     is_later: bool = False
 
 
@@ -93,13 +93,13 @@ class _Behind:
 class _Split:
     """The changes that are behind, by how they are folded.
 
-    states, newest: of those that go on from the open row of their key or are the first of it, see `history.continued`;
-    late: the identities whose whole log is read, None when there are none; by: what tells the touched identities apart;
-    held: persisted frames.
+    pending, statements: of those that go on from the open row of their key or are the first of it, see
+    `history.continued`; late: the identities whose whole log is read, None when there are none; by: what tells the
+    touched identities apart; held: persisted frames.
     """
 
-    states: DataFrame
-    newest: DataFrame
+    pending: DataFrame
+    statements: DataFrame
     late: DataFrame | None
     by: tuple[str, ...]
     held: tuple[DataFrame, ...] = ()
@@ -161,15 +161,16 @@ class HistoryTable:
     def _shaped(self, rows: DataFrame) -> DataFrame:
         """Rows as the contract has them now: a column that came later is null, one that went is left out."""
         self._refuse_other_keys()
-        clock = [c for c in rows.columns if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS, "record")]
+        stored = {f.name: f for f in rows.schema}
+        clock = [c for c in stored if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS, "record")]
         types = {f.name: f.dataType for f in self._schema or ()}
         own = [
-            self._as_contracted(rows.schema[c]) if c in rows.columns else F.lit(None).cast(types[c]).alias(c)
+            self._as_contracted(stored[c]) if c in stored else F.lit(None).cast(types[c]).alias(c)
             for c in (*self.policy.keys, *self.policy.payload)
         ]
         return rows.select(*SCOPE_COLUMNS, *own, *clock)
 
-    def _as_contracted(self, field: T.StructField) -> Column:
+    def _as_contracted(self, field: T.StructField) -> Column | str:
         """A column in the type of the contract; raises ContractError when that cannot hold what the column holds.
 
         A float becomes the double of its shortest text, which is what its source said: 0.1 stays 0.1."""
@@ -182,7 +183,9 @@ class HistoryTable:
                 expected=f"{was.simpleString()}, or a wider type",
                 remedy="Keep the column as it is, and add one of the new type under another name.",
             )  # fmt: skip
-        column = F.col(f"`{field.name}`")
+        if was == now:
+            return field.name
+        column = F.col(field.name)
         if isinstance(was, T.FloatType) and isinstance(now, T.DoubleType):
             column = column.cast("string")
         return column.cast(now).alias(field.name)
@@ -299,7 +302,7 @@ class HistoryTable:
             return
         self.fold()
         self.store.replace(
-            logged.withColumns({f.name: self._as_contracted(f) for f in wider}),
+            logged.select(*(self._as_contracted(f) if f in wider else f.name for f in logged.schema)),
             self.layer, self.log_table, partition_by=(*SCOPE_COLUMNS, "record"),
             properties=self._log_properties(),
             note={"kind": upkeep.WIDENED, "columns": sorted(f.name for f in wider)},
@@ -407,7 +410,7 @@ class HistoryTable:
             opened = touched
             if split.late is not None:
                 opened = history.of_identities(touched, split.late, split.by, keep=False)
-            changed = history.continued(opened, split.states, split.newest, p, by=split.by)
+            changed = history.continued(opened, split.statements, split.pending, p, by=split.by)
             changed = changed.withColumn("_is_gone", F.lit(False))
             known = []
             if split.late is not None:
@@ -597,7 +600,7 @@ class HistoryTable:
         """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
         opened, within = self._open_rows(versions, behind, split), self._pruned(behind)
         parts = [
-            history.continued(opened, split.states, split.newest, self.policy, by=split.by, within=within).drop(
+            history.continued(opened, split.statements, split.pending, self.policy, by=split.by, within=within).drop(
                 history.OLD_KEY
             )
         ]
@@ -646,8 +649,8 @@ class HistoryTable:
         by = p.keys if len(behind.scopes) == 1 else p.identity
         pending = self._pending(behind)
         if behind.is_later:
-            states, newest = history.later(pending, p).persist(), history.positions(pending, by).persist()
-            return _Split(states, newest, None, by, (states, newest))
+            statements = history.later(pending, p).persist()
+            return _Split(pending, statements, None, by, (statements,))
         pending = pending.persist()
         opened = self._in_touched_scopes(versions, behind).filter("is_open").filter(self._pruned(behind))
         last = history.of_identities(opened.select(*p.identity, "last_position"), pending, by)
@@ -663,8 +666,8 @@ class HistoryTable:
         late = kinds.filter(is_late).select(*p.identity).persist()
         is_any = not late.isEmpty()
         on_time = history.of_identities(pending, late, by, keep=False) if is_any else pending
-        states, newest = history.later(on_time, p).persist(), history.positions(on_time, by).persist()
-        return _Split(states, newest, late if is_any else None, by, (pending, late, states, newest))
+        statements = history.later(on_time, p).persist()
+        return _Split(on_time, statements, late if is_any else None, by, (pending, late, statements))
 
     def _in_touched_scopes(self, rows: DataFrame, behind: _Behind) -> DataFrame:
         return rows.filter(self._is_in_scopes(behind))
@@ -674,15 +677,28 @@ class HistoryTable:
         return F.expr(_in_scopes(behind.scopes))
 
     def _pruned(self, behind: _Behind, prefix: str = "") -> Column:
-        """A predicate of literals that holds for every touched row, so that Delta can leave files out."""
+        """A predicate of literals that holds for every touched row, so that files and pages can be left out."""
         pruned: Column = F.lit(True)
-        if behind.lowest is not None:
+        if self._is_narrow(behind):
             key = F.col(f"{prefix}{self.policy.keys[0]}")
             pruned = key.between(F.lit(behind.lowest), F.lit(behind.highest))
         if len(behind.scopes) <= MOST_LITERALS:
             for index, column in enumerate(SCOPE_COLUMNS):
                 pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
         return pruned
+
+    def _is_narrow(self, behind: _Behind) -> bool:
+        """Whether it helps to name the range of the keys that are touched.
+
+        Numbers that span more than half of what is there leave little out, and as a number is written into the code
+        that Spark generates, another range the next day is another code to compile."""
+        lowest, highest, key = behind.lowest, behind.highest, self.policy.keys[0]
+        if lowest is None or isinstance(lowest, str):
+            return lowest is not None
+        spans = [(file[f"min.{key}"], file[f"max.{key}"]) for file in self.store.files(self.layer, self.entity)]
+        if not spans or any(None in span for span in spans):
+            return True
+        return bool(2 * (highest - lowest) < max(high for _, high in spans) - min(low for low, _ in spans))
 
     def _tied(self, seen: Observation, log: DataFrame) -> tuple[Row, ...]:
         if not seen.get["tied"]:

@@ -116,6 +116,8 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "64m",
         "spark.sql.autoBroadcastJoinThreshold": "64m",  # key sets of a change are small beside a history
         "spark.sql.parquet.pushdown.inFilterThreshold": "1000",  # a list of keys reads its pages only, not their span
+        # A read of a history is some 60 generated classes; with the default of 100 the next one compiles them anew.
+        "spark.sql.codegen.cache.maxEntries": "2000",
         "spark.locality.wait": "0",
         "spark.scheduler.mode": "FAIR",  # tables loaded side by side share the cores
         # Quiet
@@ -127,6 +129,8 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         # as cores there is nothing to coalesce, and Delta lists the files of tables with deletion vectors each time.
         options["spark.sql.shuffle.partitions"] = str(max(2, _cores(spark.master or LOCAL)))
         options["spark.sql.adaptive.enabled"] = "false"
+        # On a local file system a vectored read starts a thread for every range of every column.
+        options["spark.hadoop.parquet.hadoop.vectored.io.enabled"] = "false"
     return {**options, **spark.plain}
 
 

@@ -40,9 +40,10 @@ class Mutant:
 TIMELINE = [
     Mutant("the latest recording counts", 'orderBy(is_retract, "recorded_at")', 'orderBy(F.desc("recorded_at"))'),
     Mutant("ties are not seen", 'F.col("_contents") > 1', 'F.col("_contents") > 99'),
-    Mutant("a bare retract removes nothing", "F.max(is_retract & is_bare).over(position)", "F.lit(False)"),
+    Mutant("a bare retract removes nothing", 'F.max(is_retract & F.col("_is_bare")).over(position)', "F.lit(False)"),
     Mutant("a retract removes other contents", "(is_retract).over(all_copies)", "(is_retract).over(position)"),
-    Mutant("what a delete carries is content", "F.when(~is_delete, said)", "said"),
+    Mutant("what a delete carries is content", "F.when(~is_delete, row_hash(policy.payload))",
+           "row_hash(policy.payload)"),
     Mutant("at one time the lowest rules", "orderBy(*_place(policy))",
            'orderBy("valid_from", F.desc_nulls_last("sequence"))'),
     Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),
@@ -54,7 +55,8 @@ TIMELINE = [
     Mutant("a tombstone has no attributes", "F.when(inherits, F.lag(c).over(life))", "F.when(inherits, F.lit(None))"),
     Mutant("a leading delete opens a tombstone", ".filter(~(is_first & inherits))", ""),
     Mutant("a return with the same values is no version", '| (F.col("_prior_deleted") != F.col("is_deleted"))', ""),
-    Mutant("nulls leave no trace in hashes", "for part in (F.when(c.isNotNull(), n), c)", "for part in (c,)"),
+    Mutant("nulls leave no trace in hashes", "case when `{c}` is not null then {crc32(c.encode()) - 2**31} end, `{c}`",
+           "`{c}`"),
     Mutant("a tombstone is current", '(is_open & ~F.col("is_deleted")).alias', "is_open.alias"),
 ]  # fmt: skip
 FOLDING = [

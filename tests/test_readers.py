@@ -10,7 +10,7 @@ import duckdb_extensions
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import history_table
+from varve import folding, unfolded
 from varve.history import Policy
 from varve.history_table import HistoryTable
 from varve.store import Store
@@ -22,8 +22,8 @@ CHANGES = (
 
 
 def test_duckdb_reads_the_versions(lake_dir: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_table, "REWRITE_BELOW_ROWS", 0)  # a MERGE with deletion vectors, as large tables have
-    monkeypatch.setattr(history_table, "REWRITE_ABOVE_SHARE", 9.0)
+    monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)  # a MERGE with deletion vectors, as large tables have
+    monkeypatch.setattr(folding, "REWRITE_ABOVE_SHARE", 9.0)
     table = HistoryTable(Store(lambda: spark, lake_dir), "thing", Policy(keys=("k",), attributes=("v",)))
 
     def changes(day: int, *rows: tuple[int, str, str]) -> DataFrame:

@@ -8,8 +8,9 @@ from unittest.mock import patch
 
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import history, history_table
-from varve.history_table import Fold, HistoryTable
+from varve import folding, history, unfolded
+from varve.folding import Fold
+from varve.history_table import HistoryTable
 from varve.scope import Scope
 from varve.snapshots import Comparison, Snapshot
 from varve.store import Store
@@ -87,8 +88,8 @@ class Engine:
     def great(self) -> Iterator[None]:
         """The path of great tables: open rows go on, and one MERGE exchanges what changes."""
         with (
-            patch.object(history_table, "REWRITE_BELOW_ROWS", 0),
-            patch.object(history_table, "REWRITE_ABOVE_SHARE", 2),
+            patch.object(unfolded, "REWRITE_BELOW_ROWS", 0),
+            patch.object(folding, "REWRITE_ABOVE_SHARE", 2),
         ):
             yield
 

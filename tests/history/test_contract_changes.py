@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import StructType, _parse_datatype_string
 
-from varve import history, history_table
+from varve import folding, history, unfolded
 from varve.errors import ContractError
 from varve.history import Policy
 from varve.history_table import HistoryTable
@@ -124,8 +124,8 @@ def own(case: str) -> list[str]:
 @contextmanager
 def path_of_tables(great: bool) -> Iterator[None]:
     with (
-        patch.object(history_table, "REWRITE_BELOW_ROWS", 0 if great else 10**9),
-        patch.object(history_table, "REWRITE_ABOVE_SHARE", 2),
+        patch.object(unfolded, "REWRITE_BELOW_ROWS", 0 if great else 10**9),
+        patch.object(folding, "REWRITE_ABOVE_SHARE", 2),
     ):
         yield
 

@@ -17,7 +17,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import history, history_table
+from varve import history, history_table, unfolded
 
 from . import oracle
 from .cases import CASES, world_of
@@ -66,14 +66,14 @@ FOLDING = [
     Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
     Mutant("the tombstone behind an open row is lost", "F.array(F.lit(False), F.lit(True))", "F.array(F.lit(False))"),
     Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),
-    Mutant("the last load is not seen yet", "new_files(self, mark, head)", "new_files(self, mark, head - 1)"),
+    Mutant("the last load is not seen yet", "new_files(table, mark, head)", "new_files(table, mark, head - 1)"),
     Mutant("all is later than what is folded", "all(first > last +", "all(True or first > last +"),
 ]
 SMALL = [
     Mutant("touched keys keep their old versions", "(versions, touched, p.identity, keep=False)",
            "(versions, touched, p.identity)"),
     Mutant("only new changes count", "(history.of_identities(log, touched, p.identity), p)",
-           "(self._pending(behind), p)"),
+           "(self.pending(behind), p)"),
 ]  # fmt: skip
 
 
@@ -144,27 +144,28 @@ def half_folded(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFac
     return engine
 
 
-def read_of(engine: Engine, tables: ModuleType) -> dict[Identity, list[Version]]:
+def read_of(engine: Engine) -> dict[Identity, list[Version]]:
     table = engine.table
-    mutant = tables.HistoryTable(table.store, table.entity, table.policy, schema=table._schema)
-    return versions_of(mutant.read(), TIME_LAW)
+    fresh = history_table.HistoryTable(table.store, table.entity, table.policy, schema=table._schema)
+    return versions_of(fresh.read(), TIME_LAW)
 
 
 @pytest.mark.parametrize("mutant", _params(FOLDING, 3) + _params(SMALL, 1))
 def test_mutant_of_folding_is_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
     """`read` computes what a fold writes."""
-    law, tables = mutated(history, mutant, monkeypatch), mutated(history_table, mutant, monkeypatch)
-    assert (law is None) != (tables is None), f"{mutant.old!r} is in neither or both of history.py, history_table.py"
-    tables = tables or history_table
+    law, lacking = mutated(history, mutant, monkeypatch), mutated(unfolded, mutant, monkeypatch)
+    assert (law is None) != (lacking is None), f"{mutant.old!r} is in neither or both of history.py, unfolded.py"
+    lacking = lacking or unfolded
     if law is not None:
-        monkeypatch.setattr(tables, "history", law)
+        monkeypatch.setattr(lacking, "history", law)
     if mutant in FOLDING:
-        monkeypatch.setattr(tables, "REWRITE_BELOW_ROWS", 0)
-    assert read_of(half_folded, tables) != half_folded.expected()
+        monkeypatch.setattr(lacking, "REWRITE_BELOW_ROWS", 0)
+    monkeypatch.setattr(history_table, "Unfolded", lacking.Unfolded)
+    assert read_of(half_folded) != half_folded.expected()
 
 
 @pytest.mark.parametrize("great", [True, False], ids=["great", "small"])
 def test_the_engine_itself_is_not_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, great: bool) -> None:
     if great:
-        monkeypatch.setattr(history_table, "REWRITE_BELOW_ROWS", 0)
-    assert read_of(half_folded, history_table) == half_folded.expected()
+        monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)
+    assert read_of(half_folded) == half_folded.expected()

@@ -21,8 +21,9 @@ from varve import horizon, ops, quality, raw, snapshots
 from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
+from varve.folding import Fold
 from varve.history import DELETE, UPSERT
-from varve.history_table import Fold, HistoryTable
+from varve.history_table import HistoryTable
 from varve.privacy import PseudonymKey
 from varve.raw import Manifest
 from varve.scope import SCOPE_COLUMNS, Scope

@@ -1,0 +1,252 @@
+"""The changes of one entity's log that its versions lack: which they are, and the versions with them applied.
+
+A key whose changes all lie behind its open row goes on from that row (`history.continued`); any other key is late, and
+is made anew from its whole log. Which is which is told by the statistics of the log's files where these suffice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from varve import history, upkeep
+from varve.scope import SCOPE_COLUMNS
+from varve.snapshots import STATISTICS_STEP
+
+if TYPE_CHECKING:
+    from varve.history_table import HistoryTable
+
+REWRITE_BELOW_ROWS: Final = 500_000  # in the touched scopes: then touched keys are made anew, whether late or not
+MOST_LITERALS: Final = 64  # scopes that a predicate names one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
+
+    scopes: (country, entity); lowest, highest: bounds of the first key, None when unknown; is_later: every one of them
+    is later than all that is folded, so no key can be late.
+    """
+
+    files: tuple[Mapping[str, Any], ...]
+    head: int
+    scopes: tuple[tuple[str, str], ...]
+    rows: int
+    lowest: Any = None
+    highest: Any = None
+    is_later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The changes that are behind, by how they are folded.
+
+    pending, statements: of those that go on from the open row of their key or are the first of it, see
+    `history.continued`; late: the identities whose whole log is read, None when there are none; by: what tells the
+    touched identities apart; held: persisted frames.
+    """
+
+    pending: DataFrame
+    statements: DataFrame
+    late: DataFrame | None
+    by: tuple[str, ...]
+    held: tuple[DataFrame, ...] = ()
+
+
+class Unfolded:
+    """What an entity's versions lack. Remembers its last answers: planning a read again costs as much as reading."""
+
+    def __init__(self, table: HistoryTable) -> None:
+        self._table = table
+        # Of which versions and log, and what.
+        self._last_read: tuple[tuple[int, int], DataFrame] | None = None
+        self._last_split: tuple[tuple[int, int], Split] | None = None
+
+    def behind(self) -> Behind | None:
+        """What the versions lack, None when nothing; no job."""
+        table = self._table
+        head, mark = table.head(), table.watermark()
+        if head is None or mark is None or head <= mark:
+            return None
+        files = tuple(file for file in upkeep.new_files(table, mark, head) if _holds_changes(file))
+        if not files:
+            return None
+        known = table.store.files(table.layer, table.log_table, version=mark)
+        scopes = tuple(sorted({_scope_of(file) for file in files}))
+        folded = [file for file in known if _holds_changes(file) and _scope_of(file) in scopes]
+        key = table.policy.keys[0]
+        lows: list[Any] = [f.get(f"min.{key}") for f in files]
+        highs: list[Any] = [f.get(f"max.{key}") for f in files]
+        bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
+        return Behind(
+            files=files, head=head, scopes=scopes, rows=sum(f["num_records"] for f in files),
+            lowest=min(lows) if bounded else None, highest=max(highs) if bounded else None,
+            is_later=table.policy.domain == "time" and _is_later(files, folded),
+        )  # fmt: skip
+
+    def read(self, folded: int, behind: Behind) -> DataFrame:
+        """The versions at version `folded` with these changes applied. No job, but where a key may be late."""
+        state = (folded, behind.head)
+        if self._last_read is None or self._last_read[0] != state:
+            versions = self._table.versions(version=folded)
+            if self.is_small(behind) or not (behind.is_later or self._table.is_marked()):
+                frame = self._anew(versions, behind)
+            else:
+                frame = self.applied(versions, behind, self.split(versions, behind, folded))
+            self._last_read = state, frame
+        return self._last_read[1]
+
+    def forget(self) -> None:
+        """Give back what the last split holds in memory; a read that was handed out computes it again."""
+        for frame in self._last_split[1].held if self._last_split else ():
+            frame.unpersist()
+        self._last_read = self._last_split = None
+
+    def is_small(self, behind: Behind) -> bool:
+        """Whether the touched scopes are so small that nothing is gained by telling late keys from others."""
+        return self.stored_rows(behind) < REWRITE_BELOW_ROWS
+
+    def stored_rows(self, behind: Behind) -> int:
+        """Versions in the touched scopes, by the statistics of the files."""
+        return sum(file["num_records"] for file in self._stored_files() if _scope_of(file) in behind.scopes)
+
+    def pending(self, behind: Behind) -> DataFrame:
+        """The changes themselves."""
+        table = self._table
+        return table.shaped(table.store.read_files(table.layer, table.log_table, behind.files)).drop("record")
+
+    # --- applying ---------------------------------------------------------------------------------------------
+
+    def _anew(self, versions: DataFrame, behind: Behind) -> DataFrame:
+        """The versions, every touched key anew from its whole log. No job is run."""
+        p = self._table.policy
+        touched = self.pending(behind).select(*p.identity)
+        log = self._table.log(version=behind.head).filter(in_scopes(behind.scopes))
+        kept = history.of_identities(versions, touched, p.identity, keep=False)
+        return kept.unionByName(history.timeline(history.of_identities(log, touched, p.identity), p))
+
+    def applied(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
+        """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
+        opened, within = self._open_rows(versions, behind, split), self.pruned(behind)
+        parts = [
+            history.continued(
+                opened, split.statements, split.pending, self._table.policy, by=split.by, within=within
+            ).drop(history.OLD_KEY)
+        ]
+        stored = self._stored_files()
+        if any(not file["partition.is_open"] for file in stored if _scope_of(file) in behind.scopes):
+            closed = versions.filter(in_scopes(behind.scopes)).filter("not is_open")
+            # Said as literals, so that a reader of current rows leaves these files alone.
+            closed = closed.withColumns({"is_open": F.lit(False), "is_current": F.lit(False)})
+            if split.late is not None:
+                closed = history.of_identities(closed, split.late, split.by, keep=False)
+            parts.append(closed)
+        if any(_scope_of(file) not in behind.scopes for file in stored):
+            parts.append(versions.filter(f"not ({in_scopes(behind.scopes)})"))
+        if split.late is not None:
+            parts.append(self.of_late(behind, split))
+        return reduce(DataFrame.unionByName, parts)
+
+    def _open_rows(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
+        """The open rows of the touched scopes but those of late keys."""
+        opened = versions.filter(in_scopes(behind.scopes)).filter("is_open")
+        return opened if split.late is None else history.of_identities(opened, split.late, split.by, keep=False)
+
+    def of_late(self, behind: Behind, split: Split) -> DataFrame:
+        """The versions of the late keys, as their whole log gives them."""
+        assert split.late is not None
+        log = self._table.log(version=behind.head).filter(in_scopes(behind.scopes)).filter(self.pruned(behind))
+        return history.timeline(history.of_identities(log, split.late, split.by), self._table.policy)
+
+    # --- telling late keys from others ------------------------------------------------------------------------
+
+    def split(self, versions: DataFrame, behind: Behind, folded: int) -> Split:
+        """Which keys go on from their open row and which are late; the same until something is appended or folded."""
+        state = (folded, behind.head)
+        if self._last_split is None or self._last_split[0] != state:
+            self.forget()
+            self._last_split = state, self._new_split(versions, behind)
+        return self._last_split[1]
+
+    def _new_split(self, versions: DataFrame, behind: Behind) -> Split:
+        """No job is run when the statistics of the log tell that no key is late."""
+        table, p = self._table, self._table.policy
+        by = p.keys if len(behind.scopes) == 1 else p.identity
+        pending = self.pending(behind)
+        if behind.is_later:
+            statements = history.later(pending, p).persist()
+            return Split(pending, statements, None, by, (statements,))
+        pending = pending.persist()
+        opened = versions.filter(in_scopes(behind.scopes)).filter("is_open").filter(self.pruned(behind))
+        last = history.of_identities(opened.select(*p.identity, "last_position"), pending, by)
+        kinds = history.touched(pending, p).join(last.withColumn("_is_known", F.lit(True)), list(p.identity), "left")
+        is_waiting = F.lit(False)
+        if table.store.rows(table.layer, table.log_table, record="waiting"):
+            marks = table.store.read(table.layer, table.log_table).filter("record = 'waiting'")
+            marks = marks.select(*p.identity).distinct().withColumn("_is_waiting", F.lit(True))
+            kinds = kinds.join(marks, list(p.identity), "left")
+            is_waiting = F.col("_is_waiting").isNotNull()
+        is_new = F.col("_is_known").isNull() & F.col("is_plain") & ~is_waiting
+        is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
+        late = kinds.filter(is_late).select(*p.identity).persist()
+        is_any = not late.isEmpty()
+        on_time = history.of_identities(pending, late, by, keep=False) if is_any else pending
+        statements = history.later(on_time, p).persist()
+        return Split(on_time, statements, late if is_any else None, by, (pending, late, statements))
+
+    # --- predicates of literals -------------------------------------------------------------------------------
+
+    def pruned(self, behind: Behind, prefix: str = "") -> Column:
+        """A predicate of literals that holds for every touched row, so that files and pages can be left out."""
+        pruned: Column = F.lit(True)
+        if self._is_narrow(behind):
+            key = F.col(f"{prefix}{self._table.policy.keys[0]}")
+            pruned = key.between(F.lit(behind.lowest), F.lit(behind.highest))
+        if len(behind.scopes) <= MOST_LITERALS:
+            for index, column in enumerate(SCOPE_COLUMNS):
+                pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
+        return pruned
+
+    def _is_narrow(self, behind: Behind) -> bool:
+        """Whether it helps to name the range of the keys that are touched.
+
+        Numbers that span more than half of what is there leave little out, and as a number is written into the code
+        that Spark generates, another range the next day is another code to compile."""
+        lowest, highest, key = behind.lowest, behind.highest, self._table.policy.keys[0]
+        if lowest is None or isinstance(lowest, str):
+            return lowest is not None
+        spans = [(file[f"min.{key}"], file[f"max.{key}"]) for file in self._stored_files()]
+        if not spans or any(None in span for span in spans):
+            return True
+        return bool(2 * (highest - lowest) < max(high for _, high in spans) - min(low for low, _ in spans))
+
+    def _stored_files(self) -> list[dict[str, Any]]:
+        return self._table.store.files(self._table.layer, self._table.entity)
+
+
+def in_scopes(scopes: Sequence[tuple[str, str]]) -> str:
+    """A predicate of literals on the partitions, as SQL."""
+    return " or ".join(f"(scope_country = '{country}' and scope_entity = '{entity}')" for country, entity in scopes)
+
+
+def _holds_changes(file: Mapping[str, Any]) -> bool:
+    return bool(file["partition.record"] == "change")
+
+
+def _scope_of(file: Mapping[str, Any]) -> tuple[str, str]:
+    return file["partition.scope_country"], file["partition.scope_entity"]
+
+
+def _is_later(files: Sequence[Mapping[str, Any]], than: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every change of some files is later than all of others, by their statistics."""
+    earliest: list[Any] = [f.get("min.valid_from") for f in files]
+    latest: list[Any] = [f.get("max.valid_from") for f in than]
+    if None in earliest or None in latest:
+        return False
+    return all(first > last + STATISTICS_STEP for last in latest for first in earliest)

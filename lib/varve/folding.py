@@ -118,7 +118,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
     stored = versions.filter(in_scopes(behind.scopes)).filter(lacking.pruned(behind))
     # The one scan of whole rows: all that may change, of on-time and of late keys.
     touched = history.of_identities(stored.filter("is_open"), lacking.pending(behind), split.by).persist()
-    held = [touched]
+    held, seen = [touched], Observation()
     try:
         opened = touched
         if split.late is not None:
@@ -128,10 +128,10 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
         known = []
         if split.late is not None:
             old = touched.unionByName(stored.filter("not is_open"))
-            old = history.of_identities(old, split.late, split.by).select(*versions.columns).persist()
-            again = lacking.of_late(behind, split).select(*versions.columns).persist()
-            held, known = [*held, old, again], [again]
-            changed = changed.unionByName(_exchanged(table, again.exceptAll(old), old.exceptAll(again)))
+            old = history.of_identities(old, split.late, split.by)
+            again = lacking.of_late(behind, split, seen=seen).select(*versions.columns).persist()
+            held, known = [*held, again], [again]
+            changed = changed.unionByName(_exchanged(table, again, old))
         # Used several times, with a deep plan: computed once, and cut off from where it came from.
         counts = Observation()
         changed = changed.observe(
@@ -158,10 +158,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
                 when_insert=f"new.{history.OLD_KEY} is null",
                 when_delete=None if split.late is None else "new._is_gone", txn=FOLD, version=head, note=note,
             )  # fmt: skip
-        tied: tuple[Row, ...] = ()
-        if split.late is not None:
-            log = history.of_identities(table.log(version=head), split.late, p.identity)
-            tied = tuple(history.quarantined(log, p).take(MOST_TIES))
+        tied = () if split.late is None else _tied(table, seen, lacking.log_of_late(behind, split))
         return Fold(commit.version, came, gone, quarantined=tied)
     finally:
         lacking.forget()
@@ -201,15 +198,14 @@ def _mark_waiting(
 
 
 def _exchanged(table: HistoryTable, new: DataFrame, old: DataFrame) -> DataFrame:
-    """Rows in place of others: each with the key of the version that it replaces; those that nothing replaces."""
+    """What makes one set of versions of another: rows that are new or differ, each with the key of the version that it
+    replaces; the keys of those that nothing replaces."""
     by = [*table.policy.identity, "version_key"]
-    gone = old.join(new.select(*by), by, "left_anti")
-    replaced = old.select(*by, F.col("version_key").alias(history.OLD_KEY))
-    rows = new.join(replaced, by, "left").select(*new.columns, history.OLD_KEY)
-    keys = gone.select(*by, F.col("version_key").alias(history.OLD_KEY))
-    return rows.withColumn("_is_gone", F.lit(False)).unionByName(
-        keys.withColumn("_is_gone", F.lit(True)), allowMissingColumns=True
-    )
+    digest = history.row_hash(new.columns)
+    was = old.select(*by, F.col("version_key").alias(history.OLD_KEY), digest.alias("_was"))
+    both = new.withColumn("_is", digest).join(was, by, "full_outer")
+    differs = ~F.col("_is").eqNullSafe(F.col("_was"))
+    return both.filter(differs).select(*new.columns, history.OLD_KEY, F.col("_is").isNull().alias("_is_gone"))
 
 
 def _on(table: HistoryTable, behind: Behind, split: Split) -> Column:

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from varve import history, upkeep
@@ -158,11 +158,15 @@ class Unfolded:
         opened = versions.filter(in_scopes(behind.scopes)).filter("is_open")
         return opened if split.late is None else history.of_identities(opened, split.late, split.by, keep=False)
 
-    def of_late(self, behind: Behind, split: Split) -> DataFrame:
-        """The versions of the late keys, as their whole log gives them."""
+    def of_late(self, behind: Behind, split: Split, *, seen: Observation | None = None) -> DataFrame:
+        """The versions of the late keys, as their whole log gives them; seen: see `history.timeline`."""
+        return history.timeline(self.log_of_late(behind, split), self._table.policy, seen=seen)
+
+    def log_of_late(self, behind: Behind, split: Split) -> DataFrame:
+        """The whole log of the late keys."""
         assert split.late is not None
         log = self._table.log(version=behind.head).filter(in_scopes(behind.scopes)).filter(self.pruned(behind))
-        return history.timeline(history.of_identities(log, split.late, split.by), self._table.policy)
+        return history.of_identities(log, split.late, split.by)
 
     # --- telling late keys from others ------------------------------------------------------------------------
 

@@ -25,8 +25,6 @@ from .worlds import TIME_LAW, Batch, Step, World, scope_of
 LOG = f"{ENTITY}_changes"
 LOADS = ("A@1 a.b:A@1 x.y:A@1", "A@3 a.b:B@3 x.y:-@3", "C@2 a.b:C@5", "D@9 n.n:A@4")
 
-pytestmark = pytest.mark.slow
-
 
 class KilledError(Exception):
     """Where a process might have died."""

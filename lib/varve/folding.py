@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 
 from varve import history, horizon, unfolded, upkeep
 from varve.errors import StorageError
-from varve.scope import SCOPE_COLUMNS
-from varve.unfolded import Behind, Split, in_scopes
+from varve.scope import SCOPE_COLUMNS, in_scopes
+from varve.unfolded import Behind, Split
 
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
@@ -115,15 +115,12 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
     if not (behind.is_later or table.is_marked()):
         _mark_all(table, table.log(version=table.watermark()), head, versions)
     split = lacking.split(versions, behind, folded)
-    stored = versions.filter(in_scopes(behind.scopes)).filter(lacking.pruned(behind))
+    pending, stored = lacking.pending(behind), versions.filter(in_scopes(behind.scopes)).filter(lacking.pruned(behind))
     # The one scan of whole rows: all that may change, of on-time and of late keys.
-    touched = history.of_identities(stored.filter("is_open"), lacking.pending(behind), split.by).persist()
+    touched = history.of_identities(stored.filter("is_open"), pending, split.by).persist()
     held, seen = [touched], Observation()
     try:
-        opened = touched
-        if split.late is not None:
-            opened = history.of_identities(touched, split.late, split.by, keep=False)
-        changed = history.continued(opened, split.statements, split.pending, p, by=split.by)
+        changed = history.continued(split.without_late(touched), split.statements, split.pending, p, by=split.by)
         changed = changed.withColumn("_is_gone", F.lit(False))
         known = []
         if split.late is not None:
@@ -140,7 +137,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
             F.count(F.when(~F.col("_is_gone"), 1)).alias("inserted"),
             F.count("*").alias("all"),
         ).localCheckpoint()
-        _mark_waiting(table, lacking.pending(behind), [changed.filter("not _is_gone"), *known], head, txn="waiting")
+        _mark_waiting(table, pending, [changed.filter("not _is_gone"), *known], head, txn="waiting")
         came, gone = counts.get["inserted"], counts.get["removed"]
         note = {**table.fold_note(head), "marked": True}
         if not counts.get["all"]:

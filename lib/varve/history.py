@@ -152,11 +152,10 @@ def _statements(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | 
     all_copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_bare = F.expr(" and ".join(["true", *(f"`{c}` is null" for c in policy.payload)]))
     is_first = ~is_retract & (F.col("_copy") == 1)
-    hashed = changes.select(
-        *policy.identity, *carried, "op", "valid_from", "sequence", "recorded_at",
-        row_hash(policy.attributes).alias("row_hash"),
-        F.when(~is_delete, row_hash(policy.payload)).alias("_content"),
-        is_bare.alias("_is_bare"),
+    said = row_hash(policy.payload) if policy.overwritten else F.col("row_hash")
+    hashed = changes.withColumn("row_hash", row_hash(policy.attributes)).select(
+        *policy.identity, *carried, "op", "valid_from", "sequence", "recorded_at", "row_hash",
+        F.when(~is_delete, said).alias("_content"), is_bare.alias("_is_bare"),
     )  # fmt: skip
 
     return (

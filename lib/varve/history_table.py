@@ -24,10 +24,10 @@ from varve.folding import FOLD, Fold
 from varve.history import Policy
 from varve.horizon import Expiry
 from varve.privacy import silver_schema
-from varve.scope import SCOPE_COLUMNS
+from varve.scope import SCOPE_COLUMNS, in_scopes
 from varve.snapshots import Comparison, Snapshot
 from varve.store import Commit, Loaded, Store
-from varve.unfolded import Unfolded, in_scopes
+from varve.unfolded import Unfolded
 from varve.upkeep import Compaction
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ class HistoryTable:
         p, versions, mark = self.policy, self.versions(), self.watermark()
         bad = self.audit().select(*p.identity).distinct().persist()
         try:
-            scopes = tuple((s.scope_country, s.scope_entity) for s in bad.select(*SCOPE_COLUMNS).distinct().collect())
+            scopes = bad.select(*SCOPE_COLUMNS).distinct().collect()
             if not scopes:
                 return Fold()
             mended = history.timeline(history.of_identities(self.log(version=mark), bad, p.identity), p).persist()

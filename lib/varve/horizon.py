@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from varve import history, snapshots, upkeep
 from varve.errors import ContractError
 from varve.history import Policy
-from varve.scope import SCOPE_COLUMNS, Scope
+from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
@@ -281,7 +281,7 @@ def _anchor(table: HistoryTable, moment: datetime, scopes: set[Scope]) -> None:
     found = of(table)
     assert found is not None
     names, at = list(table.policy.identity), F.lit(moment)
-    where = " or ".join(f"(scope_country = '{s.country}' and scope_entity = '{s.entity}')" for s in sorted(scopes))
+    where = in_scopes(sorted(scopes))
     logged = table.store.read(table.layer, table.log_table).filter(where)
     later = {c: F.lit(None).cast("string") for c in table.policy.payload if c not in logged.columns}
     changes = history.expired(logged.filter("record = 'change'").withColumns(later), moment, table.policy)

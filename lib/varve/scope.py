@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,10 @@ class Scope:
                 expected=f"lower-case letters, digits, - and _, or {ALL}, {UNKNOWN}, {MIXED}",
             )  # fmt: skip
 
+    def __iter__(self) -> Iterator[str]:
+        """Country and entity, as the columns of a row have them."""
+        return iter((self.country, self.entity))
+
     def __str__(self) -> str:
         return f"{self.country}/{self.entity}"
 
@@ -48,3 +53,11 @@ class Scope:
         if not slash:
             raise ConfigError("this is no scope", found=repr(text), expected="country/entity, such as ES/iberia1")
         return cls(country, entity)
+
+
+def in_scopes(scopes: Iterable[Iterable[str]]) -> str:
+    """The rows of these scopes as an SQL predicate of literals, so that only their files are read.
+
+    scopes: `Scope`s, or (country, entity) as a table has them."""
+    named = [f"(scope_country = '{country}' and scope_entity = '{entity}')" for country, entity in scopes]
+    return " or ".join(named) or "false"

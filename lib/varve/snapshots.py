@@ -24,7 +24,7 @@ from pyspark.sql import types as T
 from varve import history
 from varve.errors import ContractError
 from varve.history import Policy
-from varve.scope import SCOPE_COLUMNS, Scope
+from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.store import Commit
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         counts = {scope: Counts(rows=_total(checksums[scope])) for scope in snapshot.scopes}
         return Comparison(snapshot, counts, None, excluded, _published(checksums, excluded, policy), is_latest)
     live = _state_before(table, snapshot, is_latest)
-    named = None if is_latest else table.log().filter(_scopes(snapshot)).filter(_calls_by_name(policy, snapshot))
+    of_scopes = in_scopes(snapshot.scopes)
+    named = None if is_latest else table.log().filter(of_scopes).filter(_calls_by_name(policy, snapshot))
     if live is None:
         changes = rows.select(*policy.identity, *policy.payload).withColumns(
             {"op": F.lit("upsert"), "_kind": F.lit("inserted")}
@@ -179,6 +180,7 @@ def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scop
     """Per scope and bucket: rows, and the sums of the low and high halves of the row checksums (they cannot
     overflow)."""
     share, only = history.checksum(policy), snapshot.scopes[0] if len(snapshot.scopes) == 1 else None
+    is_other = ~F.expr(in_scopes(snapshot.scopes))
     by = [] if only else list(SCOPE_COLUMNS)  # one scope is checked, not grouped by: strings are slow to group
     sums = (
         rows.select(*SCOPE_COLUMNS, history.bucket(policy, BUCKETS).alias("bucket"), share.alias("share"))
@@ -187,13 +189,13 @@ def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scop
             F.count("*").alias("rows"),
             F.sum(F.col("share").bitwiseAND(F.lit(LOW_BITS))).alias("low"),
             F.sum(F.shiftrightunsigned("share", 32)).alias("high"),
-            F.count(F.when(~_scopes(snapshot), 1)).alias("others"),
+            F.count(F.when(is_other, 1)).alias("others"),
         )
     )
     found: dict[Scope, dict[int, tuple[int, int, int]]] = {scope: {} for scope in snapshot.scopes}
     for row in sums.collect():
         if row.others:
-            other = rows.filter(~_scopes(snapshot)).select(*SCOPE_COLUMNS).first()
+            other = rows.filter(is_other).select(*SCOPE_COLUMNS).first()
             raise ContractError(
                 f"the snapshot has rows of scope {Scope(*other) if other else '?'}, which its manifest does not list",
                 where=f"manifest {snapshot.manifest}", expected=", ".join(map(str, snapshot.scopes)),
@@ -298,18 +300,13 @@ def _state_before(table: HistoryTable, snapshot: Snapshot, is_latest: bool) -> D
     if not table.store.exists(table.layer, table.log_table):
         return None
     if is_latest:
-        return table.read().filter(_scopes(snapshot)).filter("is_current")
+        return table.read().filter(in_scopes(snapshot.scopes)).filter("is_current")
     before = (
         table.log()
-        .filter(_scopes(snapshot))
+        .filter(in_scopes(snapshot.scopes))
         .filter(_is_before(table.policy, F.lit(snapshot.as_of), F.lit(snapshot.sequence)))
     )
     return history.timeline(before, table.policy).filter("is_current")
-
-
-def _scopes(snapshot: Snapshot) -> Column:
-    pairs = [(F.col("scope_country") == s.country) & (F.col("scope_entity") == s.entity) for s in snapshot.scopes]
-    return reduce(Column.__or__, pairs)
 
 
 def _is_before(policy: Policy, as_of: Column, sequence: Column) -> Column:

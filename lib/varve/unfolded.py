@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from varve import history, upkeep
-from varve.scope import SCOPE_COLUMNS
+from varve.scope import SCOPE_COLUMNS, in_scopes
 from varve.snapshots import STATISTICS_STEP
 
 if TYPE_CHECKING:
@@ -30,14 +30,13 @@ MOST_LITERALS: Final = 64  # scopes that a predicate names one by one
 class Behind:
     """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
 
-    scopes: (country, entity); lowest, highest: bounds of the first key, None when unknown; is_later: every one of them
-    is later than all that is folded, so no key can be late.
+    scopes: (country, entity); lowest, highest: bounds of the first key, None when it does not help to name them;
+    is_later: every one of them is later than all that is folded, so no key can be late.
     """
 
     files: tuple[Mapping[str, Any], ...]
     head: int
     scopes: tuple[tuple[str, str], ...]
-    rows: int
     lowest: Any = None
     highest: Any = None
     is_later: bool = False
@@ -57,6 +56,10 @@ class Split:
     late: DataFrame | None
     by: tuple[str, ...]
     held: tuple[DataFrame, ...] = ()
+
+    def without_late(self, rows: DataFrame) -> DataFrame:
+        """The rows of all other keys than the late ones."""
+        return rows if self.late is None else history.of_identities(rows, self.late, self.by, keep=False)
 
 
 class Unfolded:
@@ -83,10 +86,11 @@ class Unfolded:
         key = table.policy.keys[0]
         lows: list[Any] = [f.get(f"min.{key}") for f in files]
         highs: list[Any] = [f.get(f"max.{key}") for f in files]
-        bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
+        is_bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
+        is_named = is_bounded and self._is_narrow(min(lows), max(highs))
         return Behind(
-            files=files, head=head, scopes=scopes, rows=sum(f["num_records"] for f in files),
-            lowest=min(lows) if bounded else None, highest=max(highs) if bounded else None,
+            files=files, head=head, scopes=scopes,
+            lowest=min(lows) if is_named else None, highest=max(highs) if is_named else None,
             is_later=table.policy.domain == "time" and _is_later(files, folded),
         )  # fmt: skip
 
@@ -133,30 +137,19 @@ class Unfolded:
 
     def applied(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
         """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
-        opened, within = self._open_rows(versions, behind, split), self.pruned(behind)
-        parts = [
-            history.continued(
-                opened, split.statements, split.pending, self._table.policy, by=split.by, within=within
-            ).drop(history.OLD_KEY)
-        ]
-        stored = self._stored_files()
+        p, stored, touched = self._table.policy, self._stored_files(), versions.filter(in_scopes(behind.scopes))
+        opened, within = split.without_late(touched.filter("is_open")), self.pruned(behind)
+        open_on = history.continued(opened, split.statements, split.pending, p, by=split.by, within=within)
+        parts = [open_on.drop(history.OLD_KEY)]
         if any(not file["partition.is_open"] for file in stored if _scope_of(file) in behind.scopes):
-            closed = versions.filter(in_scopes(behind.scopes)).filter("not is_open")
+            closed = split.without_late(touched.filter("not is_open"))
             # Said as literals, so that a reader of current rows leaves these files alone.
-            closed = closed.withColumns({"is_open": F.lit(False), "is_current": F.lit(False)})
-            if split.late is not None:
-                closed = history.of_identities(closed, split.late, split.by, keep=False)
-            parts.append(closed)
+            parts.append(closed.withColumns({"is_open": F.lit(False), "is_current": F.lit(False)}))
         if any(_scope_of(file) not in behind.scopes for file in stored):
             parts.append(versions.filter(f"not ({in_scopes(behind.scopes)})"))
         if split.late is not None:
             parts.append(self.of_late(behind, split))
         return reduce(DataFrame.unionByName, parts)
-
-    def _open_rows(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
-        """The open rows of the touched scopes but those of late keys."""
-        opened = versions.filter(in_scopes(behind.scopes)).filter("is_open")
-        return opened if split.late is None else history.of_identities(opened, split.late, split.by, keep=False)
 
     def of_late(self, behind: Behind, split: Split, *, seen: Observation | None = None) -> DataFrame:
         """The versions of the late keys, as their whole log gives them; seen: see `history.timeline`."""
@@ -209,7 +202,7 @@ class Unfolded:
     def pruned(self, behind: Behind, prefix: str = "") -> Column:
         """A predicate of literals that holds for every touched row, so that files and pages can be left out."""
         pruned: Column = F.lit(True)
-        if self._is_narrow(behind):
+        if behind.lowest is not None:
             key = F.col(f"{prefix}{self._table.policy.keys[0]}")
             pruned = key.between(F.lit(behind.lowest), F.lit(behind.highest))
         if len(behind.scopes) <= MOST_LITERALS:
@@ -217,14 +210,14 @@ class Unfolded:
                 pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
         return pruned
 
-    def _is_narrow(self, behind: Behind) -> bool:
-        """Whether it helps to name the range of the keys that are touched.
+    def _is_narrow(self, lowest: Any, highest: Any) -> bool:
+        """Whether it helps to name this range of the keys that are touched.
 
         Numbers that span more than half of what is there leave little out, and as a number is written into the code
         that Spark generates, another range the next day is another code to compile."""
-        lowest, highest, key = behind.lowest, behind.highest, self._table.policy.keys[0]
-        if lowest is None or isinstance(lowest, str):
-            return lowest is not None
+        if isinstance(lowest, str):
+            return True
+        key = self._table.policy.keys[0]
         spans = [(file[f"min.{key}"], file[f"max.{key}"]) for file in self._stored_files()]
         if not spans or any(None in span for span in spans):
             return True
@@ -232,11 +225,6 @@ class Unfolded:
 
     def _stored_files(self) -> list[dict[str, Any]]:
         return self._table.store.files(self._table.layer, self._table.entity)
-
-
-def in_scopes(scopes: Sequence[tuple[str, str]]) -> str:
-    """A predicate of literals on the partitions, as SQL."""
-    return " or ".join(f"(scope_country = '{country}' and scope_entity = '{entity}')" for country, entity in scopes)
 
 
 def _holds_changes(file: Mapping[str, Any]) -> bool:

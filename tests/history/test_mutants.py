@@ -42,8 +42,7 @@ TIMELINE = [
     Mutant("ties are not seen", 'F.col("_contents") > 1', 'F.col("_contents") > 99'),
     Mutant("a bare retract removes nothing", 'F.max(is_retract & F.col("_is_bare")).over(position)', "F.lit(False)"),
     Mutant("a retract removes other contents", "(is_retract).over(all_copies)", "(is_retract).over(position)"),
-    Mutant("what a delete carries is content", "F.when(~is_delete, row_hash(policy.payload))",
-           "row_hash(policy.payload)"),
+    Mutant("what a delete carries is content", "F.when(~is_delete, said)", "said"),
     Mutant("at one time the lowest rules", "orderBy(*_place(policy))",
            'orderBy("valid_from", F.desc_nulls_last("sequence"))'),
     Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),
@@ -62,7 +61,7 @@ TIMELINE = [
 FOLDING = [
     Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
     Mutant("a folded tombstone is like any row", '"is_deleted") & ~F.col("_is_folded")', '"is_deleted")'),
-    Mutant("late keys keep their old versions", "(closed, split.late, split", "(closed, split.late.limit(0), split"),
+    Mutant("late keys keep their old versions", "(rows, self.late, self", "(rows, self.late.limit(0), self"),
     Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
     Mutant("the tombstone behind an open row is lost", "F.array(F.lit(False), F.lit(True))", "F.array(F.lit(False))"),
     Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),

@@ -26,7 +26,7 @@ from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable
 from varve.privacy import PseudonymKey
 from varve.raw import Manifest
-from varve.scope import SCOPE_COLUMNS, Scope
+from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.silver.guard import Tally, Verdict, guarded
 from varve.snapshots import Comparison, Counts, Snapshot
 from varve.store import Commit
@@ -314,14 +314,6 @@ def scopes_of(manifest: Manifest) -> tuple[Scope, ...]:
     if not manifest.mixed:
         return (manifest.scope,)
     return tuple(sorted(Scope.parse(text) for text in manifest.scopes))
-
-
-def in_scopes(scopes: Sequence[Scope]) -> Column:
-    """A predicate of literals, so that only the files of these scopes are read."""
-    condition = F.lit(False)
-    for scope in scopes:
-        condition |= (F.col("scope_country") == scope.country) & (F.col("scope_entity") == scope.entity)
-    return condition
 
 
 def _rejected_mark() -> Column:

@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 from varve import horizon, snapshots
 from varve.errors import ContractError, ParkedError, UsageError
 from varve.history import CHANGE_COLUMNS, DELETE, RETRACT
-from varve.scope import Scope
-from varve.silver.load import EntityLoad, Window, in_scopes, scopes_of
+from varve.scope import Scope, in_scopes
+from varve.silver.load import EntityLoad, Window, scopes_of
 from varve.snapshots import release
 from varve.store import Commit
 

@@ -114,18 +114,17 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
     versions, lacking = table.versions(version=folded), table.unfolded
     if not (behind.is_later or table.is_marked()):
         _mark_all(table, table.log(version=table.watermark()), head, versions)
-    split = lacking.split(versions, behind, folded)
-    pending, stored = lacking.pending(behind), versions.filter(in_scopes(behind.scopes)).filter(lacking.pruned(behind))
+    pending = lacking.pending(behind)
     # The one scan of whole rows: all that may change, of on-time and of late keys.
-    touched = history.of_identities(stored.filter("is_open"), pending, split.by).persist()
+    touched = history.of_identities(lacking.opened(versions, behind), pending, behind.by).persist()
     held, seen = [touched], Observation()
     try:
-        changed = history.continued(split.without_late(touched), split.statements, split.pending, p, by=split.by)
-        changed = changed.withColumn("_is_gone", F.lit(False))
+        split = lacking.split(touched, behind, folded)
+        changed = lacking.amended(touched, behind, split).withColumn("_is_gone", F.lit(False))
         known = []
         if split.late is not None:
-            old = touched.unionByName(stored.filter("not is_open"))
-            old = history.of_identities(old, split.late, split.by)
+            closed = versions.filter(in_scopes(behind.scopes)).filter("not is_open").filter(lacking.pruned(behind))
+            old = history.of_identities(touched.unionByName(closed), split.late, behind.by)
             again = lacking.of_late(behind, split, seen=seen).select(*versions.columns).persist()
             held, known = [*held, again], [again]
             changed = changed.unionByName(_exchanged(table, again, old))

@@ -1,6 +1,6 @@
 """History: the versions of an entity as a pure function of the changes that were observed. PURE.
 
-`timeline` is the law, written plainly; the store's fast paths (`continued`, `compared`) must give what it gives.
+`timeline` is the law, written plainly; the fast paths (`course`, `amended`, `compared`) must give what it gives.
 Semantics with pictures and examples: docs/history.md.
 
 Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attributes, overwritten columns):
@@ -293,12 +293,13 @@ def _position(policy: Policy) -> Column:
     return F.struct(*_place(policy))
 
 
-def _greatest(key: WindowSpec) -> Column:
+def _greatest(key: WindowSpec | None = None) -> Column:
     """The position behind which a change surely goes on: the greatest time and the greatest sequence that were said.
 
     In a time domain only the time decides, and its sequence is that of the changes of the last fold.
     """
-    return F.struct(*(F.max(c).over(key).alias(c) for c in ("valid_from", "sequence")))
+    greatest = {c: F.max(c) if key is None else F.max(c).over(key) for c in ("valid_from", "sequence")}
+    return F.struct(*(value.alias(c) for c, value in greatest.items()))
 
 
 HASH: Final = 2  # the way of `row_hash`: versions that were folded with another are made anew
@@ -389,52 +390,31 @@ def continues(policy: Policy) -> Column:
     return later
 
 
-def later(pending: DataFrame, policy: Policy) -> DataFrame:
-    """What changes that lie behind their open row state, without the attributes that `row_hash` stands for."""
-    carried = [c for c in policy.payload if c in (*policy.overwritten, *policy.tie_break)]
-    return _statements(pending, policy, carried=carried)
-
-
 OLD_KEY: Final = "_old_key"  # version_key of the row that a row replaces, null of a new one
 
 
-def continued(
-    open_rows: DataFrame,
-    statements: DataFrame,
-    pending: DataFrame,
-    policy: Policy,
-    *,
-    by: Sequence[str],
-    within: Column | None = None,
-) -> DataFrame:
-    """Open rows and what later changes make of them; equals the tails of `timeline` over the whole logs of their keys.
+def course(open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str]) -> DataFrame:
+    """How open rows go on with later changes: what `amended` makes of them, small beside them and worth keeping.
 
-    open_rows: versions, at most one per identity, untouched ones among them come out as they are; pending: changes that
-    lie behind the open row of their key (see `continues`) or belong to a key without any earlier change; statements:
-    `later` of them; by: what tells the identities of these rows apart, the keys alone when all are of one scope (a join
-    on one number is the cheapest); within: a predicate that holds for every touched row, so that files can be left out.
-    Returns the columns of open_rows and OLD_KEY.
-    The rows are never shuffled: three narrow columns of those that are touched tell what becomes of them, then every
-    row is passed through once, beside a broadcast. Of the changes too only narrow columns are sorted.
+    open_rows: versions, at most one per identity, all touched ones among them; pending: changes that lie behind the
+    open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells the identities
+    of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest).
+    Returns the touched open rows without their values, and the versions that follow with theirs. Of the open rows three
+    narrow columns are read; of the changes too only narrow ones are sorted.
     """
     names = list(policy.identity)
-    near = open_rows if within is None else open_rows.filter(within)
+    # The attributes stay behind: `row_hash` stands for them.
+    carried = [c for c in policy.payload if c in (*policy.overwritten, *policy.tie_break)]
+    states = _shown(_statements(pending, policy, carried=carried).filter("_verdict = 'accepted'"), policy)
     # What is tied or retracted counts in the greatest position of its key.
-    newest = (
-        statements.groupBy(*names).agg(F.first("last_position").alias("last_position")).select(*by, "last_position")
-    )
-    folded = near.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
-    states = _shown(statements.filter("_verdict = 'accepted'"), policy)
+    newest = pending.groupBy(*names).agg(_greatest().alias("last_position")).select(*by, "last_position")
+    folded = open_rows.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
     own = [*names, "is_deleted", "row_hash", "last_position"]
     # An open row comes first in what follows; its time and values are not needed, they stay where they are.
     unknown = [F.lit(None).cast(states.schema[c].dataType).alias(c) for c in states.columns if c not in own]
     known = folded.select(*own, *unknown).withColumn("_is_folded", F.lit(True))
     steps = _versions(known.unionByName(states), policy)
-    is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # comes of the open row, see below
-    new = steps.filter(~F.col("_is_folded") & ~is_heir).join(_values(pending, policy, by), [*by, "row_hash"], "left")
-    others = [c for c in open_rows.columns if c not in policy.attributes]
-    new = new.select(*others, "_values.*", F.lit(None).cast("bigint").alias(OLD_KEY))
-    return _amended(open_rows, steps.filter("_is_folded"), policy, by).unionByName(new)
+    return steps.join(_values(pending, policy, by), [*by, "row_hash"], "left")
 
 
 def _values(pending: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
@@ -446,35 +426,47 @@ def _values(pending: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
     return said.groupBy(*by, "row_hash").agg(F.first("_values").alias("_values"))
 
 
-def _amended(open_rows: DataFrame, steps: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
-    """The open rows as `steps` has them now, each followed by its tombstone when one comes right behind it."""
-    last = [F.col(c).alias(f"_last_{c}") for c in policy.overwritten]
-    becomes = steps.select(
-        *by, *last, "_is_extended", "_next_deleted", "_next_recorded_at", "_next_to",
-        F.col("valid_to").alias("_now_to"), "_newest", "_is_folded",
+def amended(versions: DataFrame, course: DataFrame, policy: Policy, *, by: Sequence[str]) -> DataFrame:
+    """Versions and what the course of their open rows makes of them; equals `timeline` over the whole logs.
+
+    Closed rows and untouched open ones come out as they are. No row is shuffled: each is passed through once, beside a
+    broadcast; an open row that a deletion follows is followed by its tombstone. Returns the columns of versions and
+    OLD_KEY."""
+    becomes = course.filter("_is_folded").selectExpr(
+        *(f"`{c}` as `_of_{c}`" for c in by), *(f"`{c}` as `_last_{c}`" for c in policy.overwritten), "_is_folded",
+        "_is_extended", "_next_deleted", "_next_recorded_at", "_next_to", "valid_to as _now_to", "_newest",
     )  # fmt: skip
-    dies = F.coalesce(F.col("_next_deleted"), F.lit(False))
-    both = F.when(dies, F.array(F.lit(False), F.lit(True))).otherwise(F.array(F.lit(False)))
-    rows = open_rows.join(F.broadcast(becomes), list(by), "left").withColumn("_is_tombstone", F.explode(both))
-    is_touched, is_tombstone = F.col("_is_folded").isNotNull(), F.col("_is_tombstone")
-    valid_to = F.when(is_tombstone, F.col("_next_to")).when(is_touched, F.col("_now_to"))
-    is_open = valid_to.isNull()
-    is_deleted = is_tombstone | F.col("is_deleted")
-    valid_from = F.when(is_tombstone, F.col("_now_to")).otherwise(F.col("valid_from"))
-    becoming = {
-        "valid_from": valid_from,
-        "valid_to": valid_to,
+    is_same = F.expr(" and ".join(["is_open", *(f"`{c}` = `_of_{c}`" for c in by)]))
+    # Where the columns are null, no row follows. Tests of the stored is_open stay, so that a reader of current rows
+    # leaves the files of closed ones alone.
+    identity = ", ".join(f"`{c}`" for c in policy.identity)
+    is_open, is_deleted = "(is_open and _ends is null)", "(_is_tombstone or is_deleted)"
+    amends = {
+        "valid_from": "if(_is_tombstone, _now_to, valid_from)",
+        "valid_to": "_ends",
         "is_open": is_open,
         "is_deleted": is_deleted,
-        "is_current": is_open & ~is_deleted,
-        "recorded_at": F.when(is_tombstone, F.col("_next_recorded_at")).otherwise(F.col("recorded_at")),
-        "version_key": F.when(is_tombstone, F.xxhash64(*policy.identity, "_now_to")).otherwise(F.col("version_key")),
-        "last_position": F.when(is_open, F.when(is_touched, F.col("_newest")).otherwise(F.col("last_position"))),
-        OLD_KEY: F.when(~is_tombstone, F.col("version_key")),
+        "is_current": f"{is_open} and not {is_deleted}",
+        "recorded_at": "if(_is_tombstone, _next_recorded_at, recorded_at)",
+        "version_key": f"if(_is_tombstone, xxhash64({identity}, _now_to), version_key)",
+        "last_position": "if(_ends is null, if(_is_folded, _newest, last_position), null)",
+        **{c: f"if(_is_extended, `_last_{c}`, `{c}`)" for c in policy.overwritten},
     }
-    is_extended = F.coalesce(F.col("_is_extended"), F.lit(False))
-    becoming |= {c: F.when(is_extended, F.col(f"_last_{c}")).otherwise(F.col(c)) for c in policy.overwritten}
-    return rows.withColumns(becoming).select(*open_rows.columns, OLD_KEY)
+    rows = (
+        versions.join(F.broadcast(becomes), is_same, "left")
+        .selectExpr("*", "explode(if(_next_deleted, array(false, true), array(false))) as _is_tombstone")
+        .selectExpr(
+            "*", "case when _is_tombstone then _next_to when _is_folded then _now_to else valid_to end as _ends"
+        )
+        .selectExpr(
+            *(f"{amends.get(c, f'`{c}`')} as `{c}`" for c in versions.columns),
+            f"if(_is_tombstone, null, version_key) as {OLD_KEY}",
+        )
+    )
+    is_heir = F.col("is_deleted") & F.coalesce("_follows_folded", F.lit(False))  # its row brings it along
+    new = course.filter(~F.col("_is_folded") & ~is_heir)
+    others = [c for c in versions.columns if c not in policy.attributes]
+    return rows.unionByName(new.select(*others, "_values.*", F.lit(None).cast("bigint").alias(OLD_KEY)))
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------

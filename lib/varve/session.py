@@ -118,6 +118,8 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.sql.parquet.pushdown.inFilterThreshold": "1000",  # a list of keys reads its pages only, not their span
         # A read of a history is some 60 generated classes; with the default of 100 the next one compiles them anew.
         "spark.sql.codegen.cache.maxEntries": "2000",
+        # Stored rows and new ones are a union, which would copy every row that passes it.
+        "spark.sql.codegen.wholeStage.union.enabled": "true",
         "spark.locality.wait": "0",
         "spark.scheduler.mode": "FAIR",  # tables loaded side by side share the cores
         # Quiet

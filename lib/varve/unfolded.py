@@ -1,6 +1,6 @@
 """The changes of one entity's log that its versions lack: which they are, and the versions with them applied.
 
-A key whose changes all lie behind its open row goes on from that row (`history.continued`); any other key is late, and
+A key whose changes all lie behind its open row goes on from that row (`history.course`); any other key is late, and
 is made anew from its whole log. Which is which is told by the statistics of the log's files where these suffice.
 """
 
@@ -30,13 +30,15 @@ MOST_LITERALS: Final = 64  # scopes that a predicate names one by one
 class Behind:
     """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
 
-    scopes: (country, entity); lowest, highest: bounds of the first key, None when it does not help to name them;
-    is_later: every one of them is later than all that is folded, so no key can be late.
+    scopes: (country, entity); by: what tells identities apart in them, the keys alone when all are of one scope;
+    lowest, highest: bounds of the first key, None when it does not help to name them; is_later: every one of them is
+    later than all that is folded, so no key can be late.
     """
 
     files: tuple[Mapping[str, Any], ...]
     head: int
     scopes: tuple[tuple[str, str], ...]
+    by: tuple[str, ...]
     lowest: Any = None
     highest: Any = None
     is_later: bool = False
@@ -44,22 +46,15 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The changes that are behind, by how they are folded.
+    """The touched keys, by how they are folded.
 
-    pending, statements: of those that go on from the open row of their key or are the first of it, see
-    `history.continued`; late: the identities whose whole log is read, None when there are none; by: what tells the
-    touched identities apart; held: persisted frames.
+    late: the identities whose whole log is read, None when there are none; course: how the others go on, see
+    `history.course`; held: persisted frames.
     """
 
-    pending: DataFrame
-    statements: DataFrame
     late: DataFrame | None
-    by: tuple[str, ...]
-    held: tuple[DataFrame, ...] = ()
-
-    def without_late(self, rows: DataFrame) -> DataFrame:
-        """The rows of all other keys than the late ones."""
-        return rows if self.late is None else history.of_identities(rows, self.late, self.by, keep=False)
+    course: DataFrame
+    held: tuple[DataFrame, ...]
 
 
 class Unfolded:
@@ -89,7 +84,7 @@ class Unfolded:
         is_bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
         is_named = is_bounded and self._is_narrow(min(lows), max(highs))
         return Behind(
-            files=files, head=head, scopes=scopes,
+            files=files, head=head, scopes=scopes, by=table.policy.keys if len(scopes) == 1 else table.policy.identity,
             lowest=min(lows) if is_named else None, highest=max(highs) if is_named else None,
             is_later=table.policy.domain == "time" and _is_later(files, folded),
         )  # fmt: skip
@@ -102,7 +97,7 @@ class Unfolded:
             if self.is_small(behind) or not (behind.is_later or self._table.is_marked()):
                 frame = self._anew(versions, behind)
             else:
-                frame = self.applied(versions, behind, self.split(versions, behind, folded))
+                frame = self.applied(versions, behind, self.split(self.opened(versions, behind), behind, folded))
             self._last_read = state, frame
         return self._last_read[1]
 
@@ -137,19 +132,18 @@ class Unfolded:
 
     def applied(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
         """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
-        p, stored, touched = self._table.policy, self._stored_files(), versions.filter(in_scopes(behind.scopes))
-        opened, within = split.without_late(touched.filter("is_open")), self.pruned(behind)
-        open_on = history.continued(opened, split.statements, split.pending, p, by=split.by, within=within)
-        parts = [open_on.drop(history.OLD_KEY)]
-        if any(not file["partition.is_open"] for file in stored if _scope_of(file) in behind.scopes):
-            closed = split.without_late(touched.filter("not is_open"))
-            # Said as literals, so that a reader of current rows leaves these files alone.
-            parts.append(closed.withColumns({"is_open": F.lit(False), "is_current": F.lit(False)}))
-        if any(_scope_of(file) not in behind.scopes for file in stored):
+        parts = [self.amended(versions.filter(in_scopes(behind.scopes)), behind, split).drop(history.OLD_KEY)]
+        if any(_scope_of(file) not in behind.scopes for file in self._stored_files()):
             parts.append(versions.filter(f"not ({in_scopes(behind.scopes)})"))
         if split.late is not None:
             parts.append(self.of_late(behind, split))
         return reduce(DataFrame.unionByName, parts)
+
+    def amended(self, rows: DataFrame, behind: Behind, split: Split) -> DataFrame:
+        """What becomes of stored rows, those of late keys left out, and the versions that follow them; with OLD_KEY."""
+        if split.late is not None:
+            rows = history.of_identities(rows, split.late, behind.by, keep=False)
+        return history.amended(rows, split.course, self._table.policy, by=behind.by)
 
     def of_late(self, behind: Behind, split: Split, *, seen: Observation | None = None) -> DataFrame:
         """The versions of the late keys, as their whole log gives them; seen: see `history.timeline`."""
@@ -159,29 +153,30 @@ class Unfolded:
         """The whole log of the late keys."""
         assert split.late is not None
         log = self._table.log(version=behind.head).filter(in_scopes(behind.scopes)).filter(self.pruned(behind))
-        return history.of_identities(log, split.late, split.by)
+        return history.of_identities(log, split.late, behind.by)
 
     # --- telling late keys from others ------------------------------------------------------------------------
 
-    def split(self, versions: DataFrame, behind: Behind, folded: int) -> Split:
-        """Which keys go on from their open row and which are late; the same until something is appended or folded."""
+    def split(self, opened: DataFrame, behind: Behind, folded: int) -> Split:
+        """Which keys go on from their open row and which are late; the same until something is appended or folded.
+
+        opened: open rows, all touched ones among them."""
         state = (folded, behind.head)
         if self._last_split is None or self._last_split[0] != state:
             self.forget()
-            self._last_split = state, self._new_split(versions, behind)
+            self._last_split = state, self._new_split(opened, behind)
         return self._last_split[1]
 
-    def _new_split(self, versions: DataFrame, behind: Behind) -> Split:
-        """No job is run when the statistics of the log tell that no key is late."""
-        table, p = self._table, self._table.policy
-        by = p.keys if len(behind.scopes) == 1 else p.identity
-        pending = self.pending(behind)
+    def _new_split(self, opened: DataFrame, behind: Behind) -> Split:
+        """No row is read when the statistics of the log tell that no key is late.
+
+        The course is computed when it is first wanted, and kept: whatever is read next costs a scan."""
+        table, p, pending = self._table, self._table.policy, self.pending(behind)
         if behind.is_later:
-            statements = history.later(pending, p).persist()
-            return Split(pending, statements, None, by, (statements,))
+            course = history.course(opened, pending, p, by=behind.by).persist()
+            return Split(None, course, (course,))
         pending = pending.persist()
-        opened = versions.filter(in_scopes(behind.scopes)).filter("is_open").filter(self.pruned(behind))
-        last = history.of_identities(opened.select(*p.identity, "last_position"), pending, by)
+        last = history.of_identities(opened.select(*p.identity, "last_position"), pending, behind.by)
         kinds = history.touched(pending, p).join(last.withColumn("_is_known", F.lit(True)), list(p.identity), "left")
         is_waiting = F.lit(False)
         if table.store.rows(table.layer, table.log_table, record="waiting"):
@@ -193,11 +188,15 @@ class Unfolded:
         is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
         late = kinds.filter(is_late).select(*p.identity).persist()
         is_any = not late.isEmpty()
-        on_time = history.of_identities(pending, late, by, keep=False) if is_any else pending
-        statements = history.later(on_time, p).persist()
-        return Split(on_time, statements, late if is_any else None, by, (pending, late, statements))
+        on_time = history.of_identities(pending, late, behind.by, keep=False) if is_any else pending
+        course = history.course(opened, on_time, p, by=behind.by).persist()
+        return Split(late if is_any else None, course, (pending, late, course))
 
     # --- predicates of literals -------------------------------------------------------------------------------
+
+    def opened(self, versions: DataFrame, behind: Behind) -> DataFrame:
+        """The open rows among which all touched ones are."""
+        return versions.filter(in_scopes(behind.scopes)).filter("is_open").filter(self.pruned(behind))
 
     def pruned(self, behind: Behind, prefix: str = "") -> Column:
         """A predicate of literals that holds for every touched row, so that files and pages can be left out."""

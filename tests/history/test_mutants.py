@@ -61,9 +61,9 @@ TIMELINE = [
 FOLDING = [
     Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
     Mutant("a folded tombstone is like any row", '"is_deleted") & ~F.col("_is_folded")', '"is_deleted")'),
-    Mutant("late keys keep their old versions", "(rows, self.late, self", "(rows, self.late.limit(0), self"),
+    Mutant("late keys keep their old versions", "(rows, split.late, behind", "(rows, split.late.limit(0), behind"),
     Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
-    Mutant("the tombstone behind an open row is lost", "F.array(F.lit(False), F.lit(True))", "F.array(F.lit(False))"),
+    Mutant("the tombstone behind an open row is lost", "array(false, true)", "array(false)"),
     Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),
     Mutant("the last load is not seen yet", "new_files(table, mark, head)", "new_files(table, mark, head - 1)"),
     Mutant("all is later than what is folded", "all(first > last +", "all(True or first > last +"),

@@ -66,7 +66,7 @@ def _repeat(bench: Bench, workload: Workload, lake: Path, name: str, updates: Se
         ours, keys = bench.ours(lake, "varve"), workload.sample(number)
         with bench.timed(f"{figure}: time to visible", ours.folder):
             ours.day(day)
-            versions = ours.read_keys(keys)
+            versions = ours.read_keys(keys, alone=True)
         with bench.timed(f"{figure}: count"):
             current = ours.count_current()
         expected = bench.reference.glance([workload.load, *updates, day], keys)

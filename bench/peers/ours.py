@@ -50,8 +50,10 @@ class Ours:
         self.table.append_snapshot(self.table.compare(rows, snapshot))
         self.table.fold()
 
-    def read_keys(self, keys: list[int]) -> int:
-        return len(self.table.read().filter(F.col("k").isin(keys) & ~F.col("is_deleted")).collect())
+    def read_keys(self, keys: list[int], *, alone: bool = False) -> int:
+        """alone: nothing else is read of this state, so nothing need be kept for it."""
+        found = self.table.read(is_narrow=alone).filter(F.col("k").isin(keys) & ~F.col("is_deleted"))
+        return len(found.collect())
 
     def count_current(self) -> int:
         return self.table.read().filter("is_current").count()

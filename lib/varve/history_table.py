@@ -134,10 +134,12 @@ class HistoryTable:
             column = column.cast("string")
         return column.cast(now).alias(field.name)
 
-    def read(self) -> DataFrame:
+    def read(self, *, is_narrow: bool = False) -> DataFrame:
         """The versions with every change applied, folded or not: never stale.
 
-        The folded rows are scanned once and not shuffled; only the keys touched since the last fold are computed anew.
+        The folded rows are scanned once and not shuffled; only the keys touched since the last fold are computed anew,
+        and what becomes of them is kept for the next read. is_narrow: for a look-up of a few keys; what the caller's
+        filter leaves out is then not computed, and nothing is kept.
         """
         folded = self.store.version(self.layer, self.entity)  # the versions are pinned first, then the log
         behind = self.unfolded.behind()
@@ -145,7 +147,9 @@ class HistoryTable:
             return history.timeline(self.log(), self.policy)
         if self.outgrown():
             return history.timeline(self.log(version=behind.head if behind else None), self.policy)
-        return self.versions(version=folded) if behind is None else self.unfolded.read(folded, behind)
+        if behind is None:
+            return self.versions(version=folded)
+        return self.unfolded.read(folded, behind, is_narrow=is_narrow)
 
     def as_of(self, valid_at: datetime) -> DataFrame:
         """The live rows that were valid at a moment (UTC); raises ContractError when it lies behind the horizon."""

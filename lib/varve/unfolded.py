@@ -89,11 +89,18 @@ class Unfolded:
             is_later=table.policy.domain == "time" and _is_later(files, folded),
         )  # fmt: skip
 
-    def read(self, folded: int, behind: Behind) -> DataFrame:
-        """The versions at version `folded` with these changes applied. No job, but where a key may be late."""
+    def read(self, folded: int, behind: Behind, *, is_narrow: bool) -> DataFrame:
+        """The versions at version `folded` with these changes applied. No row is read, but where a key may be late.
+
+        is_narrow: a few keys are wanted: nothing is kept that is not there, so a filter on keys passes to the files."""
         state = (folded, behind.head)
         if self._last_read is None or self._last_read[0] != state:
             versions = self._table.versions(version=folded)
+            if is_narrow and behind.is_later and not self.is_small(behind):
+                course = history.course(
+                    self.opened(versions, behind), self.pending(behind), self._table.policy, by=behind.by
+                )
+                return self.applied(versions, behind, Split(None, course, ()))
             if self.is_small(behind) or not (behind.is_later or self._table.is_marked()):
                 frame = self._anew(versions, behind)
             else:

@@ -57,7 +57,7 @@ def life_of(lake: Lake, contract: Contract, key: Mapping[str, str], scope: Scope
     """The life of a key, wherever it occurs or in one scope. key: the value of every key column, as text."""
     history = HistoryTable.of(lake.store, contract)
     place = [*SCOPE_COLUMNS, "valid_from"]
-    versions = rows_of(history.read(), key, scope).orderBy(*place).collect()
+    versions = rows_of(history.read(is_narrow=True), key, scope).orderBy(*place).collect()
     changes = rows_of(history.log(), key, scope).orderBy(*place, "sequence", "recorded_at").collect()
     files, loads = _files(lake, contract), _loads(lake, contract)
     openers = [opener(version, changes, history.policy) for version in versions]

@@ -146,6 +146,8 @@ def test_a_redelivery_under_another_name_moves_the_mark_and_no_row(shared_spark:
 def test_a_narrow_read_keeps_nothing_and_says_the_same(engine: Engine) -> None:
     engine.hear("changes-2")
     narrow = engine.table.read(is_narrow=True)
-    assert not [node for _, node in plan_of(narrow) if "InMemory" in node]
+    assert not [node for _, node in plan_of(narrow) if "InMemoryRelation" in node]
     engine.check(narrow, "a narrow read")
-    assert [node for _, node in plan_of(engine.table.read()) if "InMemory" in node], "what the next read costs less for"
+    assert [node for _, node in plan_of(engine.table.read()) if "InMemoryRelation" in node], (
+        "what the next read costs less for"
+    )

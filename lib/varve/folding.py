@@ -73,7 +73,7 @@ def rebuild(table: HistoryTable, reason: str | None = None) -> Fold:
     head, mark = table.head(), table.watermark()
     assert head is not None
     log, seen, note = table.log(version=head), Observation(), {**table.fold_note(head), "rebuilt": reason}
-    versions = history.timeline(log, table.policy, seen=seen).sortWithinPartitions(*table.policy.identity)
+    versions = history.timeline(log, table.policy, seen=seen).sortWithinPartitions(*_in_order(table))
     commit = table.store.replace(
         versions, table.layer, table.entity,
         txn=FOLD if mark is None or mark < head else None, version=head,
@@ -144,7 +144,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
         elif gone > REWRITE_ABOVE_SHARE * lacking.stored_rows(behind):
             rows = lacking.applied(versions, behind, split).filter(in_scopes(behind.scopes))
             commit = table.store.replace(
-                rows.repartition(*p.identity).sortWithinPartitions(*p.identity), table.layer, table.entity,
+                rows.repartition(*p.identity).sortWithinPartitions(*_in_order(table)), table.layer, table.entity,
                 where=in_scopes(behind.scopes), txn=FOLD, version=head, note=note,
             )  # fmt: skip
         else:
@@ -160,6 +160,14 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
         lacking.forget()
         for frame in held:
             frame.unpersist()
+
+
+def _in_order(table: HistoryTable) -> list[str]:
+    """The order of stored rows: by key, so that a look-up reads a page of each file, and before that by partition.
+
+    A writer of partitions sorts by them itself unless they are sorted already, and what is too large for memory loses
+    the order of keys in that."""
+    return [*SCOPE_COLUMNS, "is_open", *table.policy.keys]
 
 
 def _tied(table: HistoryTable, seen: Observation, log: DataFrame) -> tuple[Row, ...]:

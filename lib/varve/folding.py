@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from varve.history_table import HistoryTable
 
 FOLD: Final = "fold"
+PARTITIONS: Final = (*SCOPE_COLUMNS, "is_open")  # of the versions
 REWRITE_ABOVE_SHARE: Final = 0.2  # of the rows of a scope that change: then rewriting it is cheaper than a MERGE
 BROADCAST_BELOW_ROWS: Final = 1_000_000  # of a MERGE's source
 MOST_TIES: Final = 1000  # statements that a fold reports
@@ -77,7 +78,7 @@ def rebuild(table: HistoryTable, reason: str | None = None) -> Fold:
     commit = table.store.replace(
         versions, table.layer, table.entity,
         txn=FOLD if mark is None or mark < head else None, version=head,
-        partition_by=(*SCOPE_COLUMNS, "is_open"), properties=table.properties(), note=note,
+        partition_by=PARTITIONS, properties=table.properties(), note=note,
     )  # fmt: skip
     is_marked = not seen.get["doubtful"]  # every key has a version
     if not is_marked and table.store.rows(table.layer, table.log_table, record="change") >= unfolded.REWRITE_BELOW_ROWS:
@@ -114,17 +115,17 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
     versions, lacking = table.versions(version=folded), table.unfolded
     if not (behind.is_later or table.is_marked()):
         _mark_all(table, table.log(version=table.watermark()), head, versions)
-    pending = lacking.pending(behind)
+    pending, stored = lacking.pending(behind), lacking.near(versions, behind)
     # The one scan of whole rows: all that may change, of on-time and of late keys.
-    touched = history.of_identities(lacking.opened(versions, behind), pending, behind.by).persist()
+    touched = history.of_identities(stored.filter("is_open"), pending, behind.by).persist()
     held, seen = [touched], Observation()
     try:
         split = lacking.split(touched, behind, folded)
         changed = lacking.amended(touched, behind, split).withColumn("_is_gone", F.lit(False))
         known = []
         if split.late is not None:
-            closed = versions.filter(in_scopes(behind.scopes)).filter("not is_open").filter(lacking.pruned(behind))
-            old = history.of_identities(touched.unionByName(closed), split.late, behind.by)
+            old = touched.unionByName(stored.filter("not is_open"))
+            old = history.of_identities(old, split.late, behind.by)
             again = lacking.of_late(behind, split, seen=seen).select(*versions.columns).persist()
             held, known = [*held, again], [again]
             changed = changed.unionByName(_exchanged(table, again, old))
@@ -167,7 +168,7 @@ def _in_order(table: HistoryTable) -> list[str]:
 
     A writer of partitions sorts by them itself unless they are sorted already, and what is too large for memory loses
     the order of keys in that."""
-    return [*SCOPE_COLUMNS, "is_open", *table.policy.keys]
+    return [*PARTITIONS, *table.policy.keys]
 
 
 def _tied(table: HistoryTable, seen: Observation, log: DataFrame) -> tuple[Row, ...]:

@@ -82,7 +82,7 @@ class Unfolded:
         lows: list[Any] = [f.get(f"min.{key}") for f in files]
         highs: list[Any] = [f.get(f"max.{key}") for f in files]
         is_bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
-        is_named = is_bounded and self._is_narrow(min(lows), max(highs))
+        is_named = is_bounded and self._is_worth_naming(min(lows), max(highs))
         return Behind(
             files=files, head=head, scopes=scopes, by=table.policy.keys if len(scopes) == 1 else table.policy.identity,
             lowest=min(lows) if is_named else None, highest=max(highs) if is_named else None,
@@ -96,15 +96,14 @@ class Unfolded:
         state = (folded, behind.head)
         if self._last_read is None or self._last_read[0] != state:
             versions = self._table.versions(version=folded)
-            if is_narrow and behind.is_later and not self.is_small(behind):
-                course = history.course(
-                    self.opened(versions, behind), self.pending(behind), self._table.policy, by=behind.by
-                )
-                return self.applied(versions, behind, Split(None, course, ()))
+            opened = self.near(versions, behind).filter("is_open")
             if self.is_small(behind) or not (behind.is_later or self._table.is_marked()):
                 frame = self._anew(versions, behind)
+            elif is_narrow and behind.is_later:
+                course = history.course(opened, self.pending(behind), self._table.policy, by=behind.by)
+                return self.applied(versions, behind, Split(None, course, ()))
             else:
-                frame = self.applied(versions, behind, self.split(self.opened(versions, behind), behind, folded))
+                frame = self.applied(versions, behind, self.split(opened, behind, folded))
             self._last_read = state, frame
         return self._last_read[1]
 
@@ -159,8 +158,7 @@ class Unfolded:
     def log_of_late(self, behind: Behind, split: Split) -> DataFrame:
         """The whole log of the late keys."""
         assert split.late is not None
-        log = self._table.log(version=behind.head).filter(in_scopes(behind.scopes)).filter(self.pruned(behind))
-        return history.of_identities(log, split.late, behind.by)
+        return history.of_identities(self.near(self._table.log(version=behind.head), behind), split.late, behind.by)
 
     # --- telling late keys from others ------------------------------------------------------------------------
 
@@ -201,9 +199,9 @@ class Unfolded:
 
     # --- predicates of literals -------------------------------------------------------------------------------
 
-    def opened(self, versions: DataFrame, behind: Behind) -> DataFrame:
-        """The open rows among which all touched ones are."""
-        return versions.filter(in_scopes(behind.scopes)).filter("is_open").filter(self.pruned(behind))
+    def near(self, rows: DataFrame, behind: Behind) -> DataFrame:
+        """The rows of the log or of the versions among which all those of touched keys are."""
+        return rows.filter(in_scopes(behind.scopes)).filter(self.pruned(behind))
 
     def pruned(self, behind: Behind, prefix: str = "") -> Column:
         """A predicate of literals that holds for every touched row, so that files and pages can be left out."""
@@ -216,7 +214,7 @@ class Unfolded:
                 pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
         return pruned
 
-    def _is_narrow(self, lowest: Any, highest: Any) -> bool:
+    def _is_worth_naming(self, lowest: Any, highest: Any) -> bool:
         """Whether it helps to name this range of the keys that are touched.
 
         Numbers that span more than half of what is there leave little out, and as a number is written into the code

@@ -22,6 +22,7 @@ OPEN_FORMAT = ("naive", "naive with vectors", "tuned merge", "delta-rs")
 VISIBLE = ("day", "read 100 keys", "count")  # what a change takes until it was seen
 DAYS_OF_VARIANTS = 3  # of the MERGEs that are no aim's measure
 REPEATS = 3
+FEW = 500  # changes that are found by the names of their keys
 
 
 def run(bench: Bench) -> None:
@@ -253,6 +254,17 @@ def _current(ours: Ours) -> DataFrame:
     return ours.table.read().filter("is_current").select("k", *PAYLOAD)
 
 
+def _few(bench: Bench, workload: Workload) -> None:
+    """Days of a few hundred changes anywhere in the table, beside the best MERGE."""
+    few = Workload(bench.inputs, workload.rows, changes=FEW).make()
+    _follow(bench, few, TunedMerge(bench.spark, bench.tables / "tuned"))
+    _follow(bench, few, bench.ours(bench.loaded(few), "varve"))
+    compared = {"time to visible": (VISIBLE, VISIBLE), "day with its fold": (("day", "fold"), ("day",))}
+    for figure, (ours, theirs) in compared.items():
+        took, best = median(_sums(bench, "varve", *ours)), median(_sums(bench, "tuned merge", *theirs))
+        bench.report.value(f"{FEW} changes: {figure} / tuned merge", _ratio(took, best))
+
+
 def _tools(bench: Bench, workload: Workload) -> None:
     """dbt snapshot and dlt scd2, once: they take a complete extract and keep their own clock."""
     for tool in (tools.Dbt, tools.Dlt):
@@ -260,6 +272,6 @@ def _tools(bench: Bench, workload: Workload) -> None:
 
 
 SINGLE: dict[str, Callable[[Bench, Workload], None]] = {
-    "empty": _empty, "snapshot": _snapshot, "late": _late, "read": _read, "tools": _tools
+    "empty": _empty, "snapshot": _snapshot, "late": _late, "read": _read, "few": _few, "tools": _tools
 }  # fmt: skip
 PARTS = ("random", "localised", *SINGLE)

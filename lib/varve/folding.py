@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import Column, DataFrame, Observation, Row
@@ -26,13 +27,14 @@ PARTITIONS: Final = (*SCOPE_COLUMNS, "is_open")  # of the versions
 REWRITE_ABOVE_SHARE: Final = 0.2  # of the rows of a scope that change: then rewriting it is cheaper than a MERGE
 BROADCAST_BELOW_ROWS: Final = 1_000_000  # of a MERGE's source
 MOST_TIES: Final = 1000  # statements that a fold reports
+MOST_BEHIND: Final = timedelta(days=7)  # Delta cleans a log up after 30 days
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
     """What a fold did. version: of the versions table, None when nothing was folded; inserted, removed: [rows];
-    rebuilt: why the versions were made anew from the whole log; quarantined: statements that contradict each other;
-    trimmed: versions that the horizon had passed [rows]."""
+    rebuilt: why the versions were made anew from the whole log; quarantined: statements that were not known to
+    contradict each other; trimmed: versions that the horizon had passed [rows]."""
 
     version: int | None = None
     inserted: int = 0
@@ -46,13 +48,14 @@ def fold(table: HistoryTable) -> Fold:
     """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job.
 
     Behind a rearrangement of the log the versions are trimmed, if the horizon says so, and the mark is moved."""
-    head, mark = table.head(), table.watermark()
+    head, folded = table.head(), table.store.version(table.layer, table.entity)
     if head is None:
         return Fold()
-    if mark is None:
+    mark = None if folded is None else table.watermark(version=folded)
+    if folded is None or mark is None:
         return rebuild(table)
     try:
-        behind = table.unfolded.behind()
+        behind = table.unfolded.behind(folded)
     except StorageError as error:  # the log was cleaned up behind the watermark
         return rebuild(table, f"what was folded cannot be told from what was not: {error}")
     moved = mark < head and upkeep.rearrangements(table, mark)
@@ -60,71 +63,107 @@ def fold(table: HistoryTable) -> Fold:
     if reason := table.outgrown():
         return rebuild(table, reason)
     if behind is None:
-        if moved:
-            told = table.store.last_note(table.layer, table.entity, "fold")
-            note = {**told, "kind": "fold", "watermark": head, "rebuilt": None}
-            table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note=note)
-        return Fold(trimmed=trimmed)
-    folded = _fold_small(table, behind) if table.unfolded.is_small(behind) else _fold_large(table, behind)
-    return replace(folded, trimmed=trimmed)
+        quarantined = _told_at_last(table) if table.is_untold() else ()
+        if moved or _is_left_behind(table, mark, head):
+            _advance(table, head)
+        return Fold(trimmed=trimmed, quarantined=quarantined)
+    if table.unfolded.is_much(behind):
+        folded_in = rebuild(table, scopes=behind.scopes)
+    elif table.unfolded.is_small(behind):
+        folded_in = _fold_small(table, behind)
+    else:
+        folded_in = _fold_large(table, behind)
+    return replace(folded_in, trimmed=trimmed)
 
 
-def rebuild(table: HistoryTable, reason: str | None = None) -> Fold:
-    """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
+def rebuild(table: HistoryTable, reason: str | None = None, *, scopes: Sequence[tuple[str, str]] = ()) -> Fold:
+    """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load.
+
+    scopes: only those, the others being folded."""
     head, mark = table.head(), table.watermark()
     assert head is not None
-    log, seen, note = table.log(version=head), Observation(), {**table.fold_note(head), "rebuilt": reason}
-    versions = history.timeline(log, table.policy, seen=seen).sortWithinPartitions(*_in_order(table))
+    where = in_scopes(scopes) if scopes else None
+    log, seen = table.log(version=head), Observation()
+    if where is not None:
+        log = log.filter(where)
+    is_marked = where is None or table.is_marked()  # all keys without a version, elsewhere
+    note = {**table.fold_note(head), "rebuilt": reason, "untold": True}
     commit = table.store.replace(
-        versions, table.layer, table.entity,
+        history.timeline(log, table.policy, seen=seen).sortWithinPartitions(*_in_order(table)),
+        table.layer, table.entity, where=where,
         txn=FOLD if mark is None or mark < head else None, version=head,
         partition_by=PARTITIONS, properties=table.properties(), note=note,
     )  # fmt: skip
-    is_marked = not seen.get["doubtful"]  # every key has a version
-    if not is_marked and table.store.rows(table.layer, table.log_table, record="change") >= unfolded.REWRITE_BELOW_ROWS:
-        _mark_all(table, log, head, table.versions())
-        is_marked = True
-    if is_marked:
-        table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note={**note, "marked": True})
-    return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=_tied(table, seen, log))
+    if seen.get["doubtful"]:  # not every key has a version
+        rows = table.store.rows(table.layer, table.log_table, record="change")
+        is_marked = is_marked and rows >= unfolded.REWRITE_BELOW_ROWS
+        if is_marked:
+            _mark_all(table, log, head, table.versions() if where is None else table.versions().filter(where))
+    tied = _told(table, head, history.quarantined(log, table.policy)) if seen.get["tied"] else ()
+    table.store.advance(
+        table.layer, table.entity, txn=FOLD, version=head, note={**note, "untold": False, "marked": is_marked}
+    )
+    return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=tied)
+
+
+def _told_at_last(table: HistoryTable) -> tuple[Row, ...]:
+    """Tell of the contradictions that a fold of the whole log died before telling."""
+    mark = table.watermark()
+    assert mark is not None
+    tied = _told(table, mark, history.quarantined(table.log(version=mark), table.policy))
+    _advance(table, mark)
+    return tied
+
+
+def _advance(table: HistoryTable, head: int) -> None:
+    """Move the watermark over commits of the log that say nothing."""
+    note = {**table.last_fold(), "watermark": head, "rebuilt": None, "untold": False}
+    table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note=note)
+
+
+def _is_left_behind(table: HistoryTable, mark: int, head: int) -> bool:
+    """Whether the log has gone on for long without a change, so that Delta may soon clean it up behind the mark."""
+    first = table.store.committed_at(table.layer, table.log_table, mark + 1) if mark < head else None
+    return first is not None and datetime.now(UTC) - first > MOST_BEHIND
 
 
 def _fold_small(table: HistoryTable, behind: Behind) -> Fold:
-    """Rewrite the touched scopes, their touched keys computed anew from the log: one job."""
-    p, versions, where = table.policy, table.versions(), in_scopes(behind.scopes)
-    seen, came, stayed = Observation(), Observation(), Observation()
+    """Rewrite the touched scopes, their touched keys computed anew from the log."""
+    p, versions, where = table.policy, table.versions(version=behind.folded), in_scopes(behind.scopes)
+    seen, stayed = Observation(), Observation()
     touched = table.unfolded.pending(behind).select(*p.identity)
     kept = history.of_identities(versions.filter(where), touched, p.identity, keep=False)
     log = history.of_identities(table.log(version=behind.head).filter(where), touched, p.identity)
-    rows = kept.observe(stayed, F.count("*").alias("rows")).unionByName(
-        history.timeline(log, p, seen=seen).observe(came, F.count("*").alias("rows"))
-    )
-    before = table.unfolded.stored_rows(behind)
-    commit = table.store.replace(
-        rows.coalesce(1), table.layer, table.entity, where=where,
-        txn=FOLD, version=behind.head, note=table.fold_note(behind.head),
-    )  # fmt: skip
-    tied = _tied(table, seen, table.log(version=behind.head))
-    return Fold(commit.version, inserted=came.get["rows"], removed=before - stayed.get["rows"], quarantined=tied)
+    again = history.timeline(log, p, seen=seen).persist()
+    try:
+        inserted, before = again.count(), table.unfolded.stored_rows(behind)
+        tied = _tied(table, behind, seen)
+        rows = kept.observe(stayed, F.count("*").alias("rows")).unionByName(again)
+        commit = table.store.replace(
+            rows.coalesce(1), table.layer, table.entity, where=where,
+            txn=FOLD, version=behind.head, note=table.fold_note(behind.head),
+        )  # fmt: skip
+    finally:
+        again.unpersist()
+    return Fold(commit.version, inserted=inserted, removed=before - stayed.get["rows"], quarantined=tied)
 
 
 def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
     """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
-    p, head, folded = table.policy, behind.head, table.store.version(table.layer, table.entity)
-    assert folded is not None
-    versions, lacking = table.versions(version=folded), table.unfolded
+    p, head, lacking = table.policy, behind.head, table.unfolded
+    versions = table.versions(version=behind.folded)
     if not (behind.is_later or table.is_marked()):
         _mark_all(table, table.log(version=table.watermark()), head, versions)
-    pending, stored = lacking.pending(behind), lacking.near(versions, behind)
+    pending, opened = lacking.pending(behind), lacking.near(versions, behind).filter("is_open")
     # The one scan of whole rows: all that may change, of on-time and of late keys.
-    touched = history.of_identities(stored.filter("is_open"), pending, behind.by).persist()
+    touched = history.of_identities(opened, pending, behind.by).persist()
     held, seen = [touched], Observation()
     try:
-        split = lacking.split(touched, behind, folded)
+        split = lacking.split(touched, behind)
         changed = lacking.amended(touched, behind, split).withColumn("_is_gone", F.lit(False))
         known = []
         if split.late is not None:
-            old = touched.unionByName(stored.filter("not is_open"))
+            old = touched.unionByName(lacking.near(versions, behind, split.named).filter("not is_open"))
             old = history.of_identities(old, split.late, behind.by)
             again = lacking.of_late(behind, split, seen=seen).select(*versions.columns).persist()
             held, known = [*held, again], [again]
@@ -138,6 +177,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
             F.count("*").alias("all"),
         ).localCheckpoint()
         _mark_waiting(table, pending, [changed.filter("not _is_gone"), *known], head, txn="waiting")
+        tied = _tied(table, behind, split.seen, *([] if split.late is None else [seen]))
         came, gone = counts.get["inserted"], counts.get["removed"]
         note = {**table.fold_note(head), "marked": True}
         if not counts.get["all"]:
@@ -155,7 +195,6 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
                 when_insert=f"new.{history.OLD_KEY} is null",
                 when_delete=None if split.late is None else "new._is_gone", txn=FOLD, version=head, note=note,
             )  # fmt: skip
-        tied = () if split.late is None else _tied(table, seen, lacking.log_of_late(behind, split))
         return Fold(commit.version, came, gone, quarantined=tied)
     finally:
         lacking.forget()
@@ -171,10 +210,22 @@ def _in_order(table: HistoryTable) -> list[str]:
     return [*PARTITIONS, *table.policy.keys]
 
 
-def _tied(table: HistoryTable, seen: Observation, log: DataFrame) -> tuple[Row, ...]:
-    if not seen.get["tied"]:
+def _tied(table: HistoryTable, behind: Behind, *seen: Observation) -> tuple[Row, ...]:
+    """Tell of the contradictions that changes make, among themselves or with what was said before.
+
+    Before the fold is committed: one that dies is done again, and tells again."""
+    if not any(one.get["tied"] for one in seen):
         return ()
-    return tuple(history.quarantined(log, table.policy).take(MOST_TIES))
+    lacking, pending = table.unfolded, table.unfolded.pending(behind)
+    log = history.of_identities(lacking.near(table.log(version=behind.head), behind), pending, behind.by)
+    return _told(table, behind.head, history.quarantined(log, table.policy, told_by=pending))
+
+
+def _told(table: HistoryTable, head: int, tied: DataFrame) -> tuple[Row, ...]:
+    rows = tuple(tied.take(MOST_TIES))
+    if rows:
+        table.on_contradiction(head, rows)
+    return rows
 
 
 def _mark_all(table: HistoryTable, log: DataFrame, head: int, versions: DataFrame) -> None:

@@ -116,25 +116,34 @@ def timeline(changes: DataFrame, policy: Policy, *, seen: Observation | None = N
     seen: told, once the versions have been computed, how many statements contradict each other (`tied`) and how many
     may leave their key without a version (`doubtful`: deletes, and all that is not accepted).
     """
-    statements = _statements(changes, policy)
-    if seen is not None:
-        is_doubtful = (F.col("op") == DELETE) | ~F.col("_verdict").isin("accepted", "repeated")
-        statements = statements.observe(
-            seen,
-            F.count(F.when(F.col("_verdict") == "tied", 1)).alias("tied"),
-            F.count(F.when(is_doubtful, 1)).alias("doubtful"),
-        )
+    statements = _observed(_statements(changes, policy), seen)
     versions = _versions(_shown(statements.filter("_verdict = 'accepted'"), policy), policy)
     return versions.drop(*_BESIDE)
 
 
-def quarantined(changes: DataFrame, policy: Policy) -> DataFrame:
+def quarantined(changes: DataFrame, policy: Policy, *, told_by: DataFrame | None = None) -> DataFrame:
     """The statements that contradict each other: same identity and position, different content.
 
+    told_by: changes; only of the positions that they speak of, so that what is known already is not told again.
     Returns (identity, payload, op, valid_from, sequence, recorded_at); the versions leave them all out.
     """
     tied = _statements(changes, policy).filter("_verdict = 'tied'")
+    if told_by is not None:
+        told = told_by.select(*policy.identity, _position(policy).alias("_position")).distinct()
+        tied = tied.withColumn("_position", _position(policy)).join(told, told.columns, "left_semi")
     return tied.select(*policy.identity, *policy.payload, "op", "valid_from", "sequence", "recorded_at")
+
+
+def _observed(statements: DataFrame, seen: Observation | None) -> DataFrame:
+    """The statements, which tell an observation of themselves on their way; see `timeline`."""
+    if seen is None:
+        return statements
+    is_doubtful = (F.col("op") == DELETE) | ~F.col("_verdict").isin("accepted", "repeated")
+    return statements.observe(
+        seen,
+        F.count(F.when(F.col("_verdict") == "tied", 1)).alias("tied"),
+        F.count(F.when(is_doubtful, 1)).alias("doubtful"),
+    )
 
 
 def _statements(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None = None) -> DataFrame:
@@ -362,13 +371,17 @@ def auto_cdc_columns(columns: Sequence[str]) -> list[str]:
 def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """The identities that changes touch, with what decides how they are folded.
 
-    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no retract and no two
-    different changes at one position, so that the changes can be put after the open row as they are.
+    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no retract, no two
+    different changes at one position, and where a sequence orders them none without one, which would be the lowest: so
+    that the changes can be put after the open row as they are.
     """
     content = F.when(F.col("op") != DELETE, row_hash(policy.payload)).alias("_content")
     statements = pending.select(
         *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"), content
     )
+    is_plain = ~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("_position"))
+    if policy.domain == "sequence":
+        is_plain &= F.count("*") == F.count("sequence")
     return (
         statements.repartition(*policy.identity)
         .distinct()
@@ -376,7 +389,7 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
         .agg(
             F.min("valid_from").alias("first_from"),
             F.min("sequence").alias("first_sequence"),
-            (~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("_position"))).alias("is_plain"),
+            is_plain.alias("is_plain"),
         )
     )
 
@@ -393,19 +406,23 @@ def continues(policy: Policy) -> Column:
 OLD_KEY: Final = "_old_key"  # version_key of the row that a row replaces, null of a new one
 
 
-def course(open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str]) -> DataFrame:
+def course(
+    open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str], seen: Observation | None = None
+) -> DataFrame:
     """How open rows go on with later changes: what `amended` makes of them, small beside them and worth keeping.
 
     open_rows: versions, at most one per identity, all touched ones among them; pending: changes that lie behind the
     open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells the identities
-    of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest).
+    of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest); seen: told
+    of the changes what `timeline` tells.
     Returns the touched open rows without their values, and the versions that follow with theirs. Of the open rows three
     narrow columns are read; of the changes too only narrow ones are sorted.
     """
     names = list(policy.identity)
     # The attributes stay behind: `row_hash` stands for them.
     carried = [c for c in policy.payload if c in (*policy.overwritten, *policy.tie_break)]
-    states = _shown(_statements(pending, policy, carried=carried).filter("_verdict = 'accepted'"), policy)
+    statements = _observed(_statements(pending, policy, carried=carried), seen)
+    states = _shown(statements.filter("_verdict = 'accepted'"), policy)
     # What is tied or retracted counts in the greatest position of its key.
     newest = pending.groupBy(*names).agg(_greatest().alias("last_position")).select(*by, "last_position")
     folded = open_rows.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))

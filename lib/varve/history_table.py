@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -64,20 +64,29 @@ class HistoryTable:
         *,
         schema: T.StructType | None = None,
         unlisted: tuple[str, ...] = (),
+        on_contradiction: Callable[[int, tuple[Row, ...]], None] = lambda _head, _statements: None,
     ) -> None:
         """schema: of keys and payload by the contract, None: as the log has it. unlisted: key columns that must not
-        enter statistics, because they are personal."""
+        enter statistics, because they are personal. on_contradiction: told by a fold, before it is done, of the version
+        of the log and of the statements that contradict each other; of the same ones again when a fold dies."""
         self.store, self.entity, self.policy = store, entity, policy
+        self.on_contradiction = on_contradiction
         self.log_table = f"{entity}_changes"
         self._schema, self._unlisted = schema, unlisted
         self.unfolded = Unfolded(self)
         self._knows_keys = False  # whether the log's keys are those of the policy
 
     @classmethod
-    def of(cls, store: Store, contract: Contract) -> HistoryTable:
+    def of(
+        cls, store: Store, contract: Contract,
+        on_contradiction: Callable[[int, tuple[Row, ...]], None] = lambda _head, _statements: None,
+    ) -> HistoryTable:  # fmt: skip
         """The history of the entity that a silver contract describes."""
         personal = tuple(c.name for c in contract.columns if c.personal is not None)
-        return cls(store, contract.table, Policy.of(contract), schema=silver_schema(contract), unlisted=personal)
+        return cls(
+            store, contract.table, Policy.of(contract),
+            schema=silver_schema(contract), unlisted=personal, on_contradiction=on_contradiction,
+        )  # fmt: skip
 
     @property
     def spark(self) -> SparkSession:
@@ -138,18 +147,18 @@ class HistoryTable:
         """The versions with every change applied, folded or not: never stale.
 
         The folded rows are scanned once and not shuffled; only the keys touched since the last fold are computed anew,
-        and what becomes of them is kept for the next read. is_narrow: for a look-up of a few keys; what the caller's
-        filter leaves out is then not computed, and nothing is kept.
+        and what becomes of them is kept for the next read. is_narrow: for a look-up of a few keys; where none of the
+        touched keys is late, what the caller's filter leaves out is then not computed, and nothing is kept.
         """
         folded = self.store.version(self.layer, self.entity)  # the versions are pinned first, then the log
-        behind = self.unfolded.behind()
         if folded is None:
             return history.timeline(self.log(), self.policy)
-        if self.outgrown():
-            return history.timeline(self.log(version=behind.head if behind else None), self.policy)
+        if self.outgrown(version=folded):
+            return history.timeline(self.log(), self.policy)
+        behind = self.unfolded.behind(folded)
         if behind is None:
             return self.versions(version=folded)
-        return self.unfolded.read(folded, behind, is_narrow=is_narrow)
+        return self.unfolded.read(behind, is_narrow=is_narrow)
 
     def as_of(self, valid_at: datetime) -> DataFrame:
         """The live rows that were valid at a moment (UTC); raises ContractError when it lies behind the horizon."""
@@ -275,13 +284,15 @@ class HistoryTable:
     def is_folded(self) -> bool:
         """Whether the versions are what the log gives under the contract; no Spark job."""
         head = self.head()
-        return head is None or (head == self.watermark() and not self.outgrown())
+        return head is None or (head == self.watermark() and not self.outgrown() and not self.is_untold())
 
     def plan(self, changes: DataFrame) -> Plan:
         """What appending and folding `changes` would do; nothing is written."""
-        p, changes = self.policy, horizon.ahead(self, changes)
+        p, changes = self.policy, horizon.ahead(self, changes).select(*self.log().columns)
+        if (again := snapshots.reassertions(self, changes)) is not None:
+            changes = changes.unionByName(again.select(*changes.columns))
         touched = changes.select(*p.identity).distinct()
-        stated = history.of_identities(self.log(), touched, p.identity).unionByName(changes.select(*self.log().columns))
+        stated = history.of_identities(self.log(), touched, p.identity).unionByName(changes)
         columns = [*p.identity, *p.payload, *(c for c in history.VERSION_COLUMNS if c != "last_position")]
         new = history.timeline(stated, p).select(columns).persist()
         old = history.of_identities(self.read(), touched, p.identity).select(columns).persist()
@@ -336,18 +347,20 @@ class HistoryTable:
 
     # --- how far the versions are -----------------------------------------------------------------------------
 
-    def outgrown(self) -> str | None:
-        """Why the folded rows cannot be gone on with: the contract has other columns or types than at the fold.
+    def outgrown(self, *, version: int | None = None) -> str | None:
+        """Why the folded rows cannot be gone on with: the contract has other columns or types than at the fold, or
+        another order of changes. version: of the versions.
 
         A column that the log did not have at the fold is no reason: it is null in every row before it, and a null adds
         nothing to a hash. One that the log had, untracked or out of the contract, is a reason.
         """
-        note = self.store.last_note(self.layer, self.entity, "fold")
+        note = self.last_fold(version=version)
         if "tracked" not in note or self._schema is None:
             return None
         if note.get("hash") != history.HASH:
             return "rows are hashed in another way now"
-        reasons = []
+        order = self._order()
+        reasons = [f"{k} is {order[k]} and was {v}" for k, v in note.get("order", order).items() if v != order[k]]
         was, now = {role: note.get(role, {}) for role in ROLES}, self._columns()
         for role, title in ROLES.items():
             reasons += [f"column {c} is no longer {title}" for c in sorted(was[role].keys() - now[role].keys())]
@@ -356,7 +369,7 @@ class HistoryTable:
                 f"the type of {c} from {was[role][c]} to {now[role][c]}" for c in kept if was[role][c] != now[role][c]
             ]
         if come := {c for columns in now.values() for c in columns} - {c for columns in was.values() for c in columns}:
-            logged = self.store.columns(self.layer, self.log_table, version=self.watermark())
+            logged = self.store.columns(self.layer, self.log_table, version=self.watermark(version=version))
             reasons += [f"column {c} is back" for c in sorted(come & set(logged))]
         return "the contract changed: " + ", ".join(reasons) if reasons else None
 
@@ -369,21 +382,35 @@ class HistoryTable:
             for role, names in zip(ROLES, (p.keys, p.attributes, p.overwritten), strict=True)
         }
 
+    def _order(self) -> dict[str, Any]:
+        """What orders changes."""
+        return {"domain": self.policy.domain, "tie_break": list(self.policy.tie_break)}
+
     def fold_note(self, head: int) -> dict[str, Any]:
         """What the commit of a fold says of itself."""
-        return {"kind": "fold", "watermark": head, **self._columns(), "hash": history.HASH}
+        return {"kind": "fold", "watermark": head, **self._columns(), "order": self._order(), "hash": history.HASH}
+
+    def last_fold(self, *, version: int | None = None) -> dict[str, Any]:
+        """What the last fold said of itself, as of a version of the versions."""
+        if version is None:
+            return self.store.last_note(self.layer, self.entity, FOLD)
+        return self.store.last_note(self.layer, self.entity, FOLD, watermark=self.watermark(version=version))
 
     def head(self) -> int | None:
         """The version of the log, None when there is none."""
         return self.store.version(self.layer, self.log_table)
 
-    def watermark(self) -> int | None:
-        """The version of the log that is folded in, None when none is."""
-        return self.store.transaction(self.layer, self.entity, FOLD)
+    def watermark(self, *, version: int | None = None) -> int | None:
+        """The version of the log that is folded in, None when none is; as of a version of the versions."""
+        return self.store.transaction(self.layer, self.entity, FOLD, version=version)
 
-    def is_marked(self) -> bool:
+    def is_marked(self, *, version: int | None = None) -> bool:
         """Whether all identities without a version are marked, so that an unmarked one without an open row is new."""
-        return bool(self.store.last_note(self.layer, self.entity, "fold").get("marked"))
+        return bool(self.last_fold(version=version).get("marked"))
+
+    def is_untold(self) -> bool:
+        """Whether the last fold was of the whole log and died before it told of contradictions."""
+        return bool(self.last_fold().get("untold"))
 
     def _listed_keys(self) -> list[str]:
         return [k for k in self.policy.keys if k not in self._unlisted]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,18 +89,29 @@ class Store:
         """The transactions of the table; `manifest.id in store.loaded(...)` says whether it was written."""
         return Loaded(self._log(layer, table))
 
-    def transaction(self, layer: str, table: str, name: str) -> int | None:
-        """The version that the table's transaction `name` has reached."""
-        log = self._log(layer, table)
+    def transaction(self, layer: str, table: str, name: str, *, version: int | None = None) -> int | None:
+        """The version that the table's transaction `name` had reached, at a version when one is given."""
+        log = self._log(layer, table, version)
         return None if log is None else log.transaction_version(name)
 
-    def last_note(self, layer: str, table: str, *kinds: str) -> dict[str, Any]:
-        """What the last commit of these kinds said of itself; empty when it is not among the last hundred."""
+    def last_note(self, layer: str, table: str, *kinds: str, **said: Any) -> dict[str, Any]:
+        """What the last commit of these kinds, that said these words among others, said of itself.
+
+        Empty when it is not among the last hundred."""
         log = self._log(layer, table)
         for commit in log.history(100) if log else ():
-            if (note := _note_of(commit)).get("kind") in kinds:
+            note = _note_of(commit)
+            if note.get("kind") in kinds and said.items() <= note.items():
                 return note
         return {}
+
+    def committed_at(self, layer: str, table: str, version: int) -> datetime | None:
+        """When a version was committed (UTC); None when there is no such table or version."""
+        log = self._log(layer, table)
+        if log is None or not 0 <= version <= log.version():
+            return None
+        commit = log.history(log.version() - version + 1)[-1]
+        return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
 
     def notes(self, layer: str, table: str, *, since: int) -> dict[int, dict[str, Any]]:
         """What every commit after version `since` said of itself, by its version; `{}` of one that said nothing."""

@@ -2,13 +2,15 @@
 
 A key whose changes all lie behind its open row goes on from that row (`history.course`); any other key is late, and
 is made anew from its whole log. Which is which is told by the statistics of the log's files where these suffice.
+Stored rows are looked for among the touched keys by name when these are few, and else in their range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,23 +24,28 @@ from varve.snapshots import STATISTICS_STEP
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
 
-REWRITE_BELOW_ROWS: Final = 500_000  # in the touched scopes: then touched keys are made anew, whether late or not
-MOST_LITERALS: Final = 64  # scopes that a predicate names one by one
+REWRITE_BELOW_ROWS: Final = 500_000  # in all touched scopes: then touched keys are made anew, whether late or not
+MOST_TOUCHED: Final = 4_000_000  # changes whose keys go to every task; of more the whole scopes are made anew
+MOST_SCOPES: Final = 64  # that a predicate names one by one
+MOST_KEYS: Final = 1000  # that it names, as Parquet leaves pages out by a list no longer than this (see `session`)
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
     """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
 
-    scopes: (country, entity); by: what tells identities apart in them, the keys alone when all are of one scope;
-    lowest, highest: bounds of the first key, None when it does not help to name them; is_later: every one of them is
-    later than all that is folded, so no key can be late.
+    folded: the version of the versions that is spoken of; head: of the log; scopes: (country, entity); by: what tells
+    identities apart in them, the keys alone when all are of one scope; rows: as many changes; lowest, highest: bounds
+    of the first key, None when it does not help to name them; is_later: every one of them is later than all that is
+    folded, so no key can be late.
     """
 
     files: tuple[Mapping[str, Any], ...]
+    folded: int
     head: int
     scopes: tuple[tuple[str, str], ...]
     by: tuple[str, ...]
+    rows: int
     lowest: Any = None
     highest: Any = None
     is_later: bool = False
@@ -49,12 +56,15 @@ class Split:
     """The touched keys, by how they are folded.
 
     late: the identities whose whole log is read, None when there are none; course: how the others go on, see
-    `history.course`; held: persisted frames.
+    `history.course`; seen: told when the course is computed; held: persisted frames; named: values of the first key of
+    late identities, () when they are many.
     """
 
     late: DataFrame | None
     course: DataFrame
+    seen: Observation
     held: tuple[DataFrame, ...]
+    named: tuple[Any, ...] = ()
 
 
 class Unfolded:
@@ -65,11 +75,12 @@ class Unfolded:
         # Of which versions and log, and what.
         self._last_read: tuple[tuple[int, int], DataFrame] | None = None
         self._last_split: tuple[tuple[int, int], Split] | None = None
+        self._last_named: tuple[Behind, tuple[Any, ...]] | None = None
 
-    def behind(self) -> Behind | None:
-        """What the versions lack, None when nothing; no job."""
+    def behind(self, folded: int) -> Behind | None:
+        """What the versions lack as they were at version `folded`, None when nothing; no job."""
         table = self._table
-        head, mark = table.head(), table.watermark()
+        head, mark = table.head(), table.watermark(version=folded)
         if head is None or mark is None or head <= mark:
             return None
         files = tuple(file for file in upkeep.new_files(table, mark, head) if _holds_changes(file))
@@ -77,34 +88,37 @@ class Unfolded:
             return None
         known = table.store.files(table.layer, table.log_table, version=mark)
         scopes = tuple(sorted({_scope_of(file) for file in files}))
-        folded = [file for file in known if _holds_changes(file) and _scope_of(file) in scopes]
+        before = [file for file in known if _holds_changes(file) and _scope_of(file) in scopes]
+        behind = Behind(
+            files=files, folded=folded, head=head, scopes=scopes, rows=sum(file["num_records"] for file in files),
+            by=table.policy.keys if len(scopes) == 1 else table.policy.identity,
+            is_later=table.policy.domain == "time" and _is_later(files, before),
+        )  # fmt: skip
         key = table.policy.keys[0]
         lows: list[Any] = [f.get(f"min.{key}") for f in files]
         highs: list[Any] = [f.get(f"max.{key}") for f in files]
         is_bounded = not any(value is None or isinstance(value, datetime) for value in (*lows, *highs))
-        is_named = is_bounded and self._is_worth_naming(min(lows), max(highs))
-        return Behind(
-            files=files, head=head, scopes=scopes, by=table.policy.keys if len(scopes) == 1 else table.policy.identity,
-            lowest=min(lows) if is_named else None, highest=max(highs) if is_named else None,
-            is_later=table.policy.domain == "time" and _is_later(files, folded),
-        )  # fmt: skip
+        if is_bounded and self._is_worth_naming(behind, min(lows), max(highs)):
+            return replace(behind, lowest=min(lows), highest=max(highs))
+        return behind
 
-    def read(self, folded: int, behind: Behind, *, is_narrow: bool) -> DataFrame:
-        """The versions at version `folded` with these changes applied. No row is read, but where a key may be late.
+    def read(self, behind: Behind, *, is_narrow: bool) -> DataFrame:
+        """The versions with these changes applied. No row is read, but where a key may be late.
 
-        is_narrow: a few keys are wanted: nothing is kept that is not there, so a filter on keys passes to the files."""
-        state = (folded, behind.head)
+        is_narrow: a few keys are wanted: where none is late nothing is kept that is not there, so a filter on keys
+        passes to the files."""
+        state = (behind.folded, behind.head)
         if self._last_read is None or self._last_read[0] != state:
-            versions = self._table.versions(version=folded)
+            versions = self._table.versions(version=behind.folded)
+            is_told_apart = behind.is_later or self._table.is_marked(version=behind.folded)
+            if self.is_much(behind) or self.is_small(behind) or not is_told_apart:
+                self._last_read = state, self._anew(versions, behind)
+                return self._last_read[1]
             opened = self.near(versions, behind).filter("is_open")
-            if self.is_small(behind) or not (behind.is_later or self._table.is_marked()):
-                frame = self._anew(versions, behind)
-            elif is_narrow and behind.is_later:
+            if is_narrow and behind.is_later:
                 course = history.course(opened, self.pending(behind), self._table.policy, by=behind.by)
-                return self.applied(versions, behind, Split(None, course, ()))
-            else:
-                frame = self.applied(versions, behind, self.split(opened, behind, folded))
-            self._last_read = state, frame
+                return self.applied(versions, behind, Split(None, course, Observation(), ()))
+            self._last_read = state, self.applied(versions, behind, self.split(opened, behind))
         return self._last_read[1]
 
     def forget(self) -> None:
@@ -119,7 +133,11 @@ class Unfolded:
 
     def stored_rows(self, behind: Behind) -> int:
         """Versions in the touched scopes, by the statistics of the files."""
-        return sum(file["num_records"] for file in self._stored_files() if _scope_of(file) in behind.scopes)
+        return sum(file["num_records"] for file in self._stored_files(behind) if _scope_of(file) in behind.scopes)
+
+    def is_much(self, behind: Behind) -> bool:
+        """Whether so many keys may be touched that the whole scopes are better made anew."""
+        return behind.rows > MOST_TOUCHED
 
     def pending(self, behind: Behind) -> DataFrame:
         """The changes themselves."""
@@ -129,17 +147,19 @@ class Unfolded:
     # --- applying ---------------------------------------------------------------------------------------------
 
     def _anew(self, versions: DataFrame, behind: Behind) -> DataFrame:
-        """The versions, every touched key anew from its whole log. No job is run."""
+        """The versions, every touched key anew from its whole log, or all of its scope. No job is run."""
         p = self._table.policy
-        touched = self.pending(behind).select(*p.identity)
         log = self._table.log(version=behind.head).filter(in_scopes(behind.scopes))
+        if self.is_much(behind):
+            return versions.filter(f"not ({in_scopes(behind.scopes)})").unionByName(history.timeline(log, p))
+        touched = self.pending(behind).select(*p.identity)
         kept = history.of_identities(versions, touched, p.identity, keep=False)
         return kept.unionByName(history.timeline(history.of_identities(log, touched, p.identity), p))
 
     def applied(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
         """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
         parts = [self.amended(versions.filter(in_scopes(behind.scopes)), behind, split).drop(history.OLD_KEY)]
-        if any(_scope_of(file) not in behind.scopes for file in self._stored_files()):
+        if any(_scope_of(file) not in behind.scopes for file in self._stored_files(behind)):
             parts.append(versions.filter(f"not ({in_scopes(behind.scopes)})"))
         if split.late is not None:
             parts.append(self.of_late(behind, split))
@@ -158,15 +178,16 @@ class Unfolded:
     def log_of_late(self, behind: Behind, split: Split) -> DataFrame:
         """The whole log of the late keys."""
         assert split.late is not None
-        return history.of_identities(self.near(self._table.log(version=behind.head), behind), split.late, behind.by)
+        near = self.near(self._table.log(version=behind.head), behind, split.named)
+        return history.of_identities(near, split.late, behind.by)
 
     # --- telling late keys from others ------------------------------------------------------------------------
 
-    def split(self, opened: DataFrame, behind: Behind, folded: int) -> Split:
+    def split(self, opened: DataFrame, behind: Behind) -> Split:
         """Which keys go on from their open row and which are late; the same until something is appended or folded.
 
         opened: open rows, all touched ones among them."""
-        state = (folded, behind.head)
+        state = (behind.folded, behind.head)
         if self._last_split is None or self._last_split[0] != state:
             self.forget()
             self._last_split = state, self._new_split(opened, behind)
@@ -176,10 +197,10 @@ class Unfolded:
         """No row is read when the statistics of the log tell that no key is late.
 
         The course is computed when it is first wanted, and kept: whatever is read next costs a scan."""
-        table, p, pending = self._table, self._table.policy, self.pending(behind)
+        table, p, pending, seen = self._table, self._table.policy, self.pending(behind), Observation()
         if behind.is_later:
-            course = history.course(opened, pending, p, by=behind.by).persist()
-            return Split(None, course, (course,))
+            course = history.course(opened, pending, p, by=behind.by, seen=seen).persist()
+            return Split(None, course, seen, (course,))
         pending = pending.persist()
         last = history.of_identities(opened.select(*p.identity, "last_position"), pending, behind.by)
         kinds = history.touched(pending, p).join(last.withColumn("_is_known", F.lit(True)), list(p.identity), "left")
@@ -192,29 +213,45 @@ class Unfolded:
         is_new = F.col("_is_known").isNull() & F.col("is_plain") & ~is_waiting
         is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
         late = kinds.filter(is_late).select(*p.identity).persist()
-        is_any = not late.isEmpty()
+        found = self._first_keys(late)
+        is_any = bool(found)
         on_time = history.of_identities(pending, late, behind.by, keep=False) if is_any else pending
-        course = history.course(opened, on_time, p, by=behind.by).persist()
-        return Split(late if is_any else None, course, (pending, late, course))
+        course = history.course(opened, on_time, p, by=behind.by, seen=seen).persist()
+        return Split(late if is_any else None, course, seen, (pending, late, course), _nameable(found))
 
     # --- predicates of literals -------------------------------------------------------------------------------
 
-    def near(self, rows: DataFrame, behind: Behind) -> DataFrame:
-        """The rows of the log or of the versions among which all those of touched keys are."""
-        return rows.filter(in_scopes(behind.scopes)).filter(self.pruned(behind))
+    def near(self, rows: DataFrame, behind: Behind, named: tuple[Any, ...] = ()) -> DataFrame:
+        """The rows of the log or of the versions among which all those of touched keys are.
 
-    def pruned(self, behind: Behind, prefix: str = "") -> Column:
+        named: the values of the first key that are wanted of them, () for all."""
+        return rows.filter(in_scopes(behind.scopes)).filter(self.pruned(behind, named=named))
+
+    def pruned(self, behind: Behind, prefix: str = "", named: tuple[Any, ...] = ()) -> Column:
         """A predicate of literals that holds for every touched row, so that files and pages can be left out."""
-        pruned: Column = F.lit(True)
-        if behind.lowest is not None:
-            key = F.col(f"{prefix}{self._table.policy.keys[0]}")
+        pruned, key = F.lit(True), F.col(f"{prefix}{self._table.policy.keys[0]}")
+        if named := named or self._named(behind):
+            pruned = key.isin(*named)
+        elif behind.lowest is not None:
             pruned = key.between(F.lit(behind.lowest), F.lit(behind.highest))
-        if len(behind.scopes) <= MOST_LITERALS:
+        if len(behind.scopes) <= MOST_SCOPES:
             for index, column in enumerate(SCOPE_COLUMNS):
                 pruned &= F.col(f"{prefix}{column}").isin(sorted({scope[index] for scope in behind.scopes}))
         return pruned
 
-    def _is_worth_naming(self, lowest: Any, highest: Any) -> bool:
+    def _named(self, behind: Behind) -> tuple[Any, ...]:
+        """The touched values of the first key when they are few, else none. A small job, once for the same changes."""
+        if behind.rows > MOST_KEYS:
+            return ()
+        if self._last_named is None or self._last_named[0] != behind:
+            self._last_named = behind, _nameable(self._first_keys(self.pending(behind)))
+        return self._last_named[1]
+
+    def _first_keys(self, rows: DataFrame) -> list[Any]:
+        """The values of the first key in these rows, as many as could be named and one more."""
+        return [row[0] for row in rows.select(self._table.policy.keys[0]).distinct().take(MOST_KEYS + 1)]
+
+    def _is_worth_naming(self, behind: Behind, lowest: Any, highest: Any) -> bool:
         """Whether it helps to name this range of the keys that are touched.
 
         Numbers that span more than half of what is there leave little out, and as a number is written into the code
@@ -222,13 +259,20 @@ class Unfolded:
         if isinstance(lowest, str):
             return True
         key = self._table.policy.keys[0]
-        spans = [(file[f"min.{key}"], file[f"max.{key}"]) for file in self._stored_files()]
+        spans = [(file[f"min.{key}"], file[f"max.{key}"]) for file in self._stored_files(behind)]
         if not spans or any(None in span for span in spans):
             return True
         return bool(2 * (highest - lowest) < max(high for _, high in spans) - min(low for low, _ in spans))
 
-    def _stored_files(self) -> list[dict[str, Any]]:
-        return self._table.store.files(self._table.layer, self._table.entity)
+    def _stored_files(self, behind: Behind) -> list[dict[str, Any]]:
+        return self._table.store.files(self._table.layer, self._table.entity, version=behind.folded)
+
+
+def _nameable(keys: Sequence[Any]) -> tuple[Any, ...]:
+    """Keys in their order, none when they are too many or of a type that is not written as it is compared."""
+    if len(keys) > MOST_KEYS or not all(isinstance(key, int | str | Decimal) for key in keys):
+        return ()
+    return tuple(sorted(keys))
 
 
 def _holds_changes(file: Mapping[str, Any]) -> bool:

@@ -212,6 +212,7 @@ RULES: tuple[Case, ...] = (
     _sequence("sequences: a retract needs no time", "A@5#1 B@7#2 | !B@99#2", "A[5,)"),
     _sequence("sequences: what is retracted hides nothing", "A@9#1 B@7#2 | !B@7#2", "A[9,)"),
     _sequence("sequences: behind a retracted one, before what it hid", "A@6#1 B@5#2 | !B@5#2 | C@5.5#3", "C[5.5,)"),
+    _sequence("sequences: no number is the lowest, whatever comes with it", "A@5#1 | C@7 B@8#2", "A[5,8) B[8,)"),
     _sequence("sequences: a delete by its number", "A@5#1 | -@7#2 | A@9#3", "A[5,7) -A[7,9) A[9,)"),
     # tie-break columns (note is one: the greater note goes last)
     _tie_break("tie-break: the greater one rules", "A/n1@5 B/n2@5", "B/n2[5,)"),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve import folding, history, unfolded
@@ -264,6 +266,37 @@ def test_an_unchanged_snapshot_under_a_changed_contract(shared_spark: SparkSessi
     assert shown(table.read(), cases) == {case.id: case.then for case in cases}
     table.fold()
     assert table.audit().isEmpty()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason", "said", "then"),
+    [
+        pytest.param({}, {"tie_break": ("n",)}, "tie_break is ['n'] and was []",
+                     ((5, "A", 1), (5, "B", 2)), [(5, "B")], id="a tie-break column is named"),
+        pytest.param({"tie_break": ("n",)}, {}, "tie_break is [] and was ['n']",
+                     ((5, "A", 1), (5, "B", 2)), [], id="a tie-break column is named no more"),
+        pytest.param({}, {"domain": "sequence"}, "domain is sequence and was time",
+                     ((5, "A", 1), (7, "B", 1)), [(5, "A")], id="another domain"),
+    ],
+)  # fmt: skip
+def test_another_order_of_changes_makes_the_versions_anew(
+    shared_spark: SparkSession, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], reason: str,
+    said: tuple[tuple[object, ...], ...], then: list[tuple[int, str]],
+) -> None:  # fmt: skip
+    entity, shape = Entity(shared_spark, tmp_path), together(["name string, ~n int"])
+
+    def table(order: dict[str, Any]) -> HistoryTable:
+        return HistoryTable(entity.store, "subject", replace(shape.policy, **order), schema=shape.schema)
+
+    rows = entity.changes(shape, [(0, "name string, n int", row) for row in said])
+    rows = rows.withColumn("sequence", F.expr("-hour(valid_from)").cast("bigint"))  # the later one has the lower number
+    table(before).append(rows, txn="first")
+    table(before).fold()
+    assert [(row.valid_from.hour, row.name) for row in table(after).read().collect()] == then
+    assert table(after).fold().rebuilt == f"the contract changed: {reason}"
+    assert [(row.valid_from.hour, row.name) for row in table(after).versions().collect()] == then
+    assert table(after).is_folded()
+    assert table(after).audit().isEmpty()
 
 
 OLD = together(["name string, x int"])

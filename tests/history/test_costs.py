@@ -7,10 +7,13 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import deltalake
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+
+from varve import unfolded
 
 from .engine import ENTITY, Engine
 from .test_store_history import hide, jobs_of, told_in_loads
@@ -151,3 +154,40 @@ def test_a_narrow_read_keeps_nothing_and_says_the_same(engine: Engine) -> None:
     assert [node for _, node in plan_of(engine.table.read()) if "InMemoryRelation" in node], (
         "what the next read costs less for"
     )
+
+
+def test_touched_keys_that_are_few_are_looked_for_by_name(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """A page that holds none of them is not read, wherever in the table they are; of late keys in the log too."""
+    loads = ("a.b:A@1 m.n:A@1 x.y:A@1 z.z:A@1", "a.b:B@3 z.z:B@3", "a.b:C@2 x.y:C@5 z.z:C@2")
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
+    with engine.great():
+        engine.hear("changes-0")
+        engine.table.fold()
+        for name, touched, late in (("changes-1", "a,z", None), ("changes-2", "a,x,z", "a,z")):
+            engine.hear(name)
+            table = engine.table
+            plan = plan_of(table.read())
+            assert all(f"In(k1, [{touched}])" in plan[n][1] for n in scans(plan, wide=False)), name
+            logs = [node for _, node in plan if "DeltaFileIndex" in node and f"{ENTITY}_changes]" in node]
+            assert [f"In(k1, [{late}])" in node for node in logs] == [True] * (late is not None), name
+            table.fold()
+    engine.check(engine.table.versions(), "the versions")
+
+
+@pytest.mark.parametrize("loads", [
+    pytest.param(("a.b:A@1 k.1:A@1 x.y:-@3", "a.b:B@3 x.y:A@1", "k.1:B@5 k.1:C@5"), id="on time, a mark, a tie"),
+    pytest.param(("a.b:A@1 k.1:A@1", "a.b:B@5", "a.b:C@3 k.1:-@2"), id="late"),
+])  # fmt: skip
+def test_where_very_many_keys_are_touched_none_is_broadcast(
+    shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...]
+) -> None:
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
+    with engine.great(), patch.object(unfolded, "MOST_TOUCHED", 0):
+        for name in engine.world.manifests:
+            engine.hear(name)
+            plan = plan_of(engine.table.read())
+            assert not [node for _, node in plan if "Broadcast" in node]
+            engine.check(engine.table.read(), f"read with {name}")
+            engine.table.fold()
+            engine.check(engine.table.versions(), f"the versions with {name}")
+    engine.check_log()

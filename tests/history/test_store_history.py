@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import deltalake
 import pytest
 from pyspark.sql import SparkSession
+
+from varve import folding
+from varve.store import Store
 
 from . import oracle
 from .cases import CASES, Case, statements_in, world_of
@@ -234,15 +240,94 @@ def test_a_stale_reader_of_the_versions_sees_the_last_fold_whole(shared_spark: S
     assert engine.wrong(whole, versions_of(engine.table.read(), TIME_LAW))
 
 
-def test_a_fold_tells_what_it_quarantined(shared_spark: SparkSession, lake_dir: Path) -> None:
-    engine = Engine(shared_spark, str(lake_dir), told_in_loads("A@1", "B@3", "C@3"))
+TIES = {
+    "in the first load": (("B@3 C@3",), ("BC",)),
+    "among later changes": (("A@1", "B@3 C@3", "D@5"), ("", "BC", "")),
+    "among changes of a new key": (("A@1", "x.y:B@3 x.y:C@3"), ("", "BC")),
+    "with what is folded": (("A@1", "B@3", "C@3"), ("", "", "BC")),
+    "one that is known is not told again with another change of its key": (("A@1", "B@3 C@3", "D@2"), ("", "BC", "")),
+    "one that grows is told again": (("A@1", "B@3 C@3", "D@3"), ("", "BC", "BCD")),
+    "one that is resolved in part": (("A@1", "B@3 C@3 D@3", "!B@3"), ("", "BCD", "CD")),
+}
+
+
+@pytest.mark.parametrize("is_read", [pytest.param(False, id="not read"), pytest.param(True, id="read before")])
+@pytest.mark.parametrize("path", ["great", "small"])
+@pytest.mark.parametrize(("loads", "told"), [pytest.param(*case, id=rule) for rule, case in TIES.items()])
+def test_a_fold_tells_of_new_contradictions(
+    shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...], told: tuple[str, ...], path: str, is_read: bool
+) -> None:
+    """On every path, whoever computed first what becomes of the keys."""
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
+    table, heard = engine.table, list[str]()
+    table.on_contradiction = lambda _, tied: heard.append("".join(sorted(row["state"] for row in tied)))
+    for name, expected in zip(engine.world.manifests, told, strict=True):
+        engine.hear(name)
+        with engine.great() if path == "great" else nullcontext():
+            if is_read:
+                table.read().count()
+            tied = table.fold().quarantined
+        assert "".join(sorted(row["state"] for row in tied)) == expected
+    assert heard == [expected for expected in told if expected]
+
+
+@pytest.mark.parametrize(("loads", "path", "write"), [
+    pytest.param(("A@1", "B@3 C@3"), "great", "exchange", id="rows that are exchanged"),
+    pytest.param(("A@1", "B@3 C@3"), "small", "replace", id="a scope that is rewritten"),
+    pytest.param(("B@3 C@3",), "great", "advance", id="the first load"),
+])  # fmt: skip
+def test_a_fold_that_dies_tells_of_contradictions_again(
+    shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...], path: str, write: str
+) -> None:
+    engine, heard = Engine(shared_spark, str(lake_dir), told_in_loads(*loads)), list[int]()
+    table = engine.table
+    table.on_contradiction = lambda head, _: heard.append(head)
+    *before, last = engine.world.manifests
+    for name in before:
+        engine.hear(name)
+        table.fold()
+    engine.hear(last)
+    with engine.great() if path == "great" else nullcontext():
+        with patch.object(Store, write, side_effect=OSError("died")), pytest.raises(OSError, match="died"):
+            table.fold()
+        assert not table.is_folded()
+        assert table.fold().quarantined
+    assert heard == [len(before)] * 2, "under the name of the same state of the log, so that it is kept once"
+    assert table.is_folded()
+
+
+def test_a_read_of_a_table_that_is_folded_meanwhile(shared_spark: SparkSession, engine: Engine) -> None:
+    """A reader has chosen its version of the versions; what it lacks is what that version lacks."""
     for name in ("changes-0", "changes-1"):
         engine.hear(name)
-        assert not engine.fold().quarantined
+        engine.fold()
     engine.hear("changes-2")
-    tied = engine.fold().quarantined
-    assert sorted(row["state"] for row in tied) == ["B", "C"]
-    engine.check(engine.table.versions(), "the key goes back to what the rest says")
+    reader, writer = engine.table, engine.table
+    version = Store.version
+
+    def folded_meanwhile(store: Store, layer: str, table: str) -> int | None:
+        found = version(store, layer, table)
+        if table == ENTITY and not writer.is_folded():
+            writer.fold()
+        return found
+
+    with patch.object(Store, "version", folded_meanwhile):
+        engine.check(reader.read(), "read")
+
+
+def test_the_mark_follows_a_log_that_says_nothing_for_long(shared_spark: SparkSession, engine: Engine) -> None:
+    """Or Delta cleans the log up behind it, and what is new cannot be told any more."""
+    engine.hear("changes-0")
+    engine.fold()
+    engine.table.append(changes_frame(shared_spark, [], TIME_LAW), txn="nothing", is_empty=True)
+    committed = table_versions(engine)
+    engine.table.fold()
+    assert table_versions(engine) == committed, "not for a day without a change"
+    with patch.object(folding, "MOST_BEHIND", timedelta(0)):
+        assert jobs_of(shared_spark, engine.table.fold) == 0
+    assert engine.store.transaction("silver", ENTITY, "fold") == committed[0]
+    assert engine.table.is_folded()
+    assert engine.table.last_fold()["tracked"], "what the last fold said of itself is kept"
 
 
 def test_a_plan_writes_nothing_and_counts(shared_spark: SparkSession, engine: Engine) -> None:
@@ -254,6 +339,26 @@ def test_a_plan_writes_nothing_and_counts(shared_spark: SparkSession, engine: En
     assert (plan.opened, plan.closed, plan.removed) == (2, 1, 0)
     assert table_versions(engine) == before
     assert {(row["k1"], row["state"]) for row in plan.samples} >= {("k", "B"), ("n", "A")}
+
+
+def test_a_plan_knows_of_snapshots_that_speak_again(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """A late change below a snapshot that said nothing new: the snapshot's picture comes after it."""
+    world, _ = world_of([Case("below", "A@1 | S@5{A} | B@3", "")], TIME_LAW)
+    engine = Engine(shared_spark, str(lake_dir), world)
+    *before, last = world.manifests
+    for name in before:
+        engine.hear(name)
+    engine.fold()
+    late = world.manifests[last]
+    assert isinstance(late, Batch)
+    plan = engine.table.plan(changes_frame(shared_spark, late.statements, TIME_LAW, manifest=last))
+    engine.hear(last)
+    became, planned = (
+        [(row["state"], row["valid_from"], row["valid_to"]) for row in rows]
+        for rows in (engine.table.read().orderBy("valid_from").collect(), plan.samples)
+    )
+    assert [state for state, *_ in became] == ["A", "B", "A"]
+    assert planned == became
 
 
 def test_versions_lost_are_rebuilt_from_the_log(shared_spark: SparkSession, engine: Engine) -> None:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from varve import horizon, ops, quality, raw, snapshots
 from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
-from varve.folding import Fold
 from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable
 from varve.privacy import PseudonymKey
@@ -84,7 +83,7 @@ class EntityLoad:
     ) -> None:
         self.lake, self.contract = lake, contract
         self.table = f"{LAYER}.{contract.table}"
-        self.history = HistoryTable.of(lake.store, contract)
+        self.history = HistoryTable.of(lake.store, contract, self._reject_contradictions)
         self._lists, self._key = lists, key
 
     def windows(self, wanted: frozenset[Scope] = frozenset()) -> list[Window]:
@@ -244,8 +243,8 @@ class EntityLoad:
         with _OPS:
             self.lake.store.append(rejects, "ops", ops.REJECTS, txn=name, partition_by=())
 
-    def reject_contradictions(self, fold: Fold) -> None:
-        """Show what a fold set aside: it stays in the log, where a retract or a higher sequence resolves it."""
+    def _reject_contradictions(self, head: int, statements: Sequence[Row]) -> None:
+        """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it."""
         rows = [
             {
                 "table_name": self.table, "scope_country": row["scope_country"], "scope_entity": row["scope_entity"],
@@ -254,12 +253,12 @@ class EntityLoad:
                 "record": json.dumps(row.asDict(), default=str), "run_id": self.lake.run_id,
                 "rejected_at": datetime.now(UTC),
             }
-            for row in fold.quarantined
+            for row in statements
         ]  # fmt: skip
         names = ops.COLUMNS[ops.REJECTS]
         frame = self.lake.store.frame([tuple(row.get(c) for c in names) for row in rows], ops.ddl(ops.REJECTS))
         with _OPS:
-            name = f"{self.table}/contradictions/{fold.version}"
+            name = f"{self.table}/contradictions/{head}"
             self.lake.store.append(frame, "ops", ops.REJECTS, txn=name, partition_by=())
 
     def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:

@@ -34,6 +34,8 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
     A scope that fails or is parked stops there and does not stop the others.
     """
     windows = load.windows(wanted)
+    if windows and load.history.outgrown():  # its versions are made anew first: a widened log would do it unseen
+        fold_entity(load)
     run = _Run(load, decision)
     try:
         for window in windows:
@@ -170,14 +172,13 @@ def fold_entity(load: EntityLoad, *, idle: bool = False) -> None:
         return
     with ledger.task(FOLD, load.table, keep_going=True) as task:
         fold = history.fold()
-        if fold.version is None:
+        if fold.version is not None:
+            task.wrote(Commit(version=fold.version, rows=fold.inserted))
+        elif not fold.quarantined:
             task.skip("nothing that changes a version")
-            return
-        task.wrote(Commit(version=fold.version, rows=fold.inserted))
         if fold.rebuilt:
             task.note(f"made anew: {fold.rebuilt}")
         if fold.quarantined:
-            load.reject_contradictions(fold)
             task.parked(_contradictory(load, len(fold.quarantined)))
 
 

@@ -48,12 +48,22 @@ def fold(table: HistoryTable) -> Fold:
     """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job.
 
     Behind a rearrangement of the log the versions are trimmed, if the horizon says so, and the mark is moved."""
-    head, folded = table.head(), table.store.version(table.layer, table.entity)
+    head = table.head()
     if head is None:
         return Fold()
-    mark = None if folded is None else table.watermark(version=folded)
-    if folded is None or mark is None:
+    if table.watermark() is None:
         return rebuild(table)
+    told_late = _told_at_last(table) if table.is_untold() else ()
+    folded_in = _fold(table, head)
+    return replace(folded_in, quarantined=(*told_late, *folded_in.quarantined))
+
+
+def _fold(table: HistoryTable, head: int) -> Fold:
+    """Fold a table that was folded before."""
+    folded = table.store.version(table.layer, table.entity)
+    mark = table.watermark(version=folded)
+    assert folded is not None
+    assert mark is not None
     try:
         behind = table.unfolded.behind(folded)
     except StorageError as error:  # the log was cleaned up behind the watermark
@@ -63,12 +73,11 @@ def fold(table: HistoryTable) -> Fold:
     if reason := table.outgrown():
         return rebuild(table, reason)
     if behind is None:
-        quarantined = _told_at_last(table) if table.is_untold() else ()
         if moved or _is_left_behind(table, mark, head):
             _advance(table, head)
-        return Fold(trimmed=trimmed, quarantined=quarantined)
+        return Fold(trimmed=trimmed)
     if table.unfolded.is_much(behind):
-        folded_in = rebuild(table, scopes=behind.scopes)
+        folded_in = rebuild(table, behind=behind)
     elif table.unfolded.is_small(behind):
         folded_in = _fold_small(table, behind)
     else:
@@ -76,13 +85,13 @@ def fold(table: HistoryTable) -> Fold:
     return replace(folded_in, trimmed=trimmed)
 
 
-def rebuild(table: HistoryTable, reason: str | None = None, *, scopes: Sequence[tuple[str, str]] = ()) -> Fold:
+def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | None = None) -> Fold:
     """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load.
 
-    scopes: only those, the others being folded."""
+    behind: what the versions lack, when only its scopes are made anew."""
     head, mark = table.head(), table.watermark()
     assert head is not None
-    where = in_scopes(scopes) if scopes else None
+    where = in_scopes(behind.scopes) if behind else None
     log, seen = table.log(version=head), Observation()
     if where is not None:
         log = log.filter(where)
@@ -99,7 +108,8 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, scopes: Sequence[
         is_marked = is_marked and rows >= unfolded.REWRITE_BELOW_ROWS
         if is_marked:
             _mark_all(table, log, head, table.versions() if where is None else table.versions().filter(where))
-    tied = _told(table, head, history.quarantined(log, table.policy)) if seen.get["tied"] else ()
+    pending = table.unfolded.pending(behind) if behind else None
+    tied = _told(table, head, history.quarantined(log, table.policy, told_by=pending)) if seen.get["tied"] else ()
     table.store.advance(
         table.layer, table.entity, txn=FOLD, version=head, note={**note, "untold": False, "marked": is_marked}
     )

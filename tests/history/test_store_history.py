@@ -284,29 +284,32 @@ def test_a_fold_tells_of_new_contradictions(ties_told: Told, rule: str, path: st
     assert ties_told(path)[rule] == [*expected, "", ""][:3]
 
 
-@pytest.mark.parametrize(("loads", "path", "write"), [
-    pytest.param(("A@1", "B@3 C@3"), "great", "exchange", id="rows that are exchanged"),
-    pytest.param(("A@1", "B@3 C@3"), "small", "replace", id="a scope that is rewritten"),
-    pytest.param(("B@3 C@3",), "great", "advance", id="the first load"),
+@pytest.mark.parametrize(("loads", "dies", "path", "write"), [
+    pytest.param(("A@1", "B@3 C@3"), 1, "great", "exchange", id="rows that are exchanged"),
+    pytest.param(("A@1", "B@3 C@3"), 1, "small", "replace", id="a scope that is rewritten"),
+    pytest.param(("B@3 C@3",), 0, "great", "advance", id="the first load"),
+    pytest.param(("B@3 C@3", "x.y:A@9"), 0, "great", "advance", id="the first load, and another comes"),
 ])  # fmt: skip
 def test_a_fold_that_dies_tells_of_contradictions_again(
-    shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...], path: str, write: str
+    shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...], dies: int, path: str, write: str
 ) -> None:
     engine, heard = Engine(shared_spark, str(lake_dir), told_in_loads(*loads)), list[int]()
-    table = engine.table
+    table, names = engine.table, list(engine.world.manifests)
     table.on_contradiction = lambda head, _: heard.append(head)
-    *before, last = engine.world.manifests
-    for name in before:
+    for name in names[:dies]:
         engine.hear(name)
         table.fold()
-    engine.hear(last)
+    engine.hear(names[dies])
     with engine.great() if path == "great" else nullcontext():
         with patch.object(Store, write, side_effect=OSError("died")), pytest.raises(OSError, match="died"):
             table.fold()
         assert not table.is_folded()
-        assert table.fold().quarantined
-    assert heard == [len(before)] * 2, "under the name of the same state of the log, so that it is kept once"
-    assert not table.is_untold()
+        for name in names[dies + 1 :]:
+            engine.hear(name)
+        assert len(table.fold().quarantined) == 2
+        assert not table.fold().quarantined
+    assert heard == [dies] * 2, "under the name of the same state of the log, so that it is kept once"
+    engine.check(table.versions(), "the versions")
 
 
 def test_a_read_of_a_table_that_is_folded_meanwhile(shared_spark: SparkSession, engine: Engine) -> None:

@@ -5,9 +5,12 @@ The history keeps both beliefs.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 from datetime import date
+
+from rich.console import Console
 
 from varve.arguments import Parser, launch, moment
 from varve.errors import UsageError
@@ -39,7 +42,7 @@ def parser() -> Parser:
     )
     parser.add_argument("--scope", action="append", type=Scope.parse, metavar="COUNTRY/ENTITY", help="only this scope")
     parser.add_argument("--reason", required=True, help="why; the ledger keeps it")
-    parser.add_argument("--accept", action="store_true", help="also what the guard would refuse")
+    parser.add_argument("--accept", action="store_true", help="with --day: also what the guard refuses")
     return parser
 
 
@@ -49,22 +52,41 @@ def run(lake: Lake, args: Namespace) -> None:
     load = EntityLoad(lake, contract, lists=code_lists(lake), key=pseudonym_key(lake))
     if args.key:
         take_back(load, args)
-    for window in [] if args.key else windows_to_restate(load, args.day, frozenset(args.scope or ())):
-        for scope in window.scopes:
-            with lake.ledger.task("restate", load.table, scope, keep_going=True) as task:
-                task.input(window.manifest.id)
-                task.note(args.reason)
-                commit = restate(load, window.only([scope]), accept=args.accept)
-                task.wrote(commit)
-                if commit.version is None:
-                    task.skip(f"the log says so already; {args.reason}")
+    else:
+        say_again(load, args)
     fold_entity(load)
+
+
+def say_again(load: EntityLoad, args: Namespace) -> None:
+    if args.accept and args.day is None:
+        raise UsageError(
+            "what the guard refuses is let in day by day", where="--accept", found="no --day",
+            expected="--day YYYY-MM-DD", remedy="Without --accept the run names the days that it refuses.",
+        )  # fmt: skip
+    windows, left_out = windows_to_restate(load, args.day, frozenset(args.scope or ()))
+    for left in left_out:
+        with load.lake.ledger.task("restate", load.table, left.scope) as task:
+            task.input(*(manifest.id for manifest in left.manifests))
+            task.skip(f"{left}; {args.reason}")
+        Console(stderr=True, highlight=False).print(f"{load.table} {left}", soft_wrap=True)
+    for window in windows:
+        with load.lake.ledger.task("restate", load.table, window.scopes[0], keep_going=True) as task:
+            task.input(window.manifest.id)
+            task.note(args.reason)
+            commit = restate(load, window, reason=args.reason, accept=args.accept)
+            task.wrote(commit)
+            if commit.version is None:
+                task.skip(f"the log says so already; {args.reason}")
 
 
 def take_back(load: EntityLoad, args: Namespace) -> None:
     scopes = args.scope or [None]
     if args.at is None or args.day is not None or len(scopes) > 1:
-        raise UsageError("a statement has one time and one scope", where="--key", expected="--at TIME, one --scope")
+        raise UsageError(
+            "a statement has one time and one scope", where="--key", expected="--at TIME, one --scope, no --day",
+            remedy=f"What was said of a key, and when: ./spark-submit.sh history --table {args.table} "
+            f"{shlex.join(w for key in args.key for w in ('--key', key))} --changes",
+        )  # fmt: skip
     says = dict(text.partition("=")[::2] for text in args.says)
     with load.lake.ledger.task("retract", load.table, scopes[0]) as task:
         task.note(args.reason)

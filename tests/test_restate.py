@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from test_invented_source import Invented
-from varve import raw
-from varve.errors import ParkedError, UsageError
+from varve import ops, raw
+from varve.errors import ContractError, ParkedError, UsageError
+from varve.scope import Scope
 from varve.silver import EntityLoad, plan_of
 from varve.silver.inputs import pseudonym_key
 from varve.silver.life import Origin, life_of
+from varve.silver.restate import restate, windows_to_restate
 
 
 def test_a_corrected_day_replaces_what_was_said(tmp_path: Path, spark: SparkSession) -> None:
@@ -36,6 +43,7 @@ def test_a_corrected_day_replaces_what_was_said(tmp_path: Path, spark: SparkSess
     after = jobs.rows(table, f"{source.keys[1]}, {day}, is_deleted")
     assert sorted(set(before) - set(after)) == [row for row in before if row[0] == "n3" and row[1].day == 1]
     assert set(after) <= set(before)
+    assert [(d["verdict"], d["reason"]) for d in decisions(jobs)] == [("accept", "the fourth was a test")]
     known = jobs.rows(f"{table}_changes", "count(*)", where="record = 'change' and sequence is null")
     assert known[0][0] >= 8, "what was believed before stays in the log"
 
@@ -44,8 +52,8 @@ def test_a_corrected_day_replaces_what_was_said(tmp_path: Path, spark: SparkSess
     assert sorted(jobs.rows(table, f"{source.keys[1]}, {day}, is_deleted")) == sorted(after)
 
 
-def test_without_a_day_every_extract_is_said_again(tmp_path: Path, spark: SparkSession) -> None:
-    """Of a scope when one is named, else of the entity; the last delivery of each day counts."""
+def test_what_the_history_has_is_said_again(tmp_path: Path, spark: SparkSession) -> None:
+    """In the order of time; what waits or was discarded is named. Who names a day decides for what waits."""
     source = Invented(tmp_path, 6, scopes=2)
     jobs = Jobs.at(tmp_path / "lake", spark, "first", conf=source.conf)
     for rows in (3, 2):  # the second time without the third key, on both days
@@ -55,21 +63,235 @@ def test_without_a_day_every_extract_is_said_again(tmp_path: Path, spark: SparkS
         jobs.run("bronze")
         if rows == 3:
             jobs.run("silver")
-    words = ("--table", source.entity, "--reason", "the third was a test")
+    load = load_of(jobs, source.entity)
+    first, second = [], []
+    for manifest in raw.manifests(jobs.lake.root, source.source, source.dataset):
+        (second if manifest.id not in load.history.loaded() else first).append(manifest)
+    discarded = second[0]
+    jobs.lake.ledger.decide(load.table, discarded.scope, discarded.id, verdict="discard", reason="half an extract")
 
-    def keys(scope: str) -> set[str]:
-        found = jobs.rows(f"silver.{source.entity}", source.keys[1], where=f"scope_entity = '{scope}'")
-        return {key for (key,) in found}
+    def told(day: date | None, *scopes: Scope) -> tuple[list[str], list[str]]:
+        windows, left_out = windows_to_restate(load, day, frozenset(scopes))
+        return [window.manifest.id for window in windows], [str(left) for left in left_out]
 
-    jobs.run("restate", *words, "--scope", "ES/e00")
-    assert (keys("e00"), keys("e01")) == ({"n0", "n1"}, {"n0", "n1", "n2"})
-    jobs.run("restate", *words)
-    assert (keys("e00"), keys("e01")) == ({"n0", "n1"}, {"n0", "n1"})
-    days = {m.id: m.as_of.day for m in raw.manifests(jobs.lake.root, source.source, source.dataset)}
-    said = [days[row.manifests[0]] for row in jobs.lake.ledger.rows if row.step == "restate"]
-    assert said == [1, 2, 1, 1, 2, 2], "in the order of time"
-    with pytest.raises(UsageError, match="bronze has no extract of that"):
-        jobs.run("restate", *words, "--day", "2026-03-05")
+    waits = "it is not in the history yet; ./spark-submit.sh silver"
+    windows, left_out = told(None)
+    assert windows == [m.id for m in first]
+    one, other = (f"{waits} --table {source.entity} --scope {second[place].scope} --plan" for place in (0, 1))
+    assert sorted(left.removesuffix(" tells for what it waits") for left in left_out) == sorted([
+        f"{discarded.scope} of 2026-03-01 is not said again: it was discarded: half an extract",
+        f"{discarded.scope} of 2026-03-02 is not said again: {one}",
+        f"{second[1].scope} of 2026-03-01 to 2026-03-02 is not said again: {other}",
+    ])  # fmt: skip
+    of_scope = [m for m in first if m.scope == discarded.scope]
+    assert told(None, discarded.scope)[0] == [m.id for m in of_scope]
+    assert told(date(2026, 3, 1), discarded.scope)[0] == [of_scope[0].id], "not what was discarded"
+    assert set(told(date(2026, 3, 2))[0]) == {m.id for m in second if m.as_of.day == 2}
+    with pytest.raises(UsageError, match=r"no extract of that.*2026-03-05.*one of the days.*restate --table \w+ --day"):
+        told(date(2026, 3, 5))
+
+    jobs.run("restate", "--table", source.entity, "--scope", str(discarded.scope), "--reason", "rules corrected")
+    skipped = [row.reason for row in jobs.lake.ledger.rows if row.step == "restate"]
+    assert [str(reason).endswith("rules corrected") for reason in skipped] == [True] * 4
+    of_scope_now = f"is_current and scope_entity = '{discarded.scope.entity}'"
+    assert len(jobs.rows(f"silver.{source.entity}", "1", where=of_scope_now)) == 3
+
+
+def test_what_the_guard_refuses_a_person_lets_in_for_a_day(tmp_path: Path, spark: SparkSession) -> None:
+    source = Invented(tmp_path, 10, scopes=1)
+    tighten(source, max_deleted_share=0.5)
+    jobs = Jobs.at(tmp_path / "lake", spark, "first", conf=source.conf)
+    source.deliver(source.scopes, 1, rows=4)
+    source.load(jobs)
+    source.deliver(source.scopes, 1, rows=1)
+    for job in ("extract", "bronze"):
+        jobs.run(job)
+    words = ("--table", source.entity, "--reason", "all were sold")
+    with pytest.raises(ParkedError, match="it would delete 3 of 4 rows") as refused:
+        jobs.run("restate", *words, "--day", "2026-03-01")
+    command = f"restate --table {source.entity} --day 2026-03-01 --scope ES/e00 --accept"
+    assert f"./spark-submit.sh {command} --reason" in str(refused.value.remedy)
+    with pytest.raises(UsageError, match="day by day"):
+        jobs.run("restate", *words, "--accept")
+    assert decisions(jobs) == []
+    jobs.run(*command.split(), "--reason", "all were sold")
+    assert [(d["verdict"], d["scope"], d["reason"]) for d in decisions(jobs)] == [("accept", "ES/e00", "all were sold")]
+    assert len(jobs.rows(f"silver.{source.entity}", "1", where="is_current")) == 1
+
+
+def decisions(jobs: Jobs) -> list[dict[str, Any]]:
+    return ops.rows(jobs.lake.root, ops.DECISIONS, columns=ops.COLUMNS[ops.DECISIONS])
+
+
+def tighten(source: Invented, **guard: object) -> None:
+    file = source.conf / "contracts" / f"{source.entity}.odcs.yaml"
+    contract = yaml.safe_load(file.read_text("utf-8"))
+    contract["schema"][0]["customProperties"][0]["value"]["guard"] |= guard
+    file.write_text(yaml.safe_dump(contract), "utf-8")
+
+
+def test_what_lies_behind_the_horizon_is_left_out(tmp_path: Path, spark: SparkSession) -> None:
+    source = Invented(tmp_path, 11, scopes=1)
+    jobs = Jobs.at(tmp_path / "lake", spark, "first", conf=source.conf)
+    for day in (1, 2, 3):
+        source.deliver(source.scopes, day, rows=1)
+    source.load(jobs)
+    load = load_of(jobs, source.entity)
+    load.history.expire(datetime(2026, 3, 3, tzinfo=UTC))
+    (window,), (left,) = windows_to_restate(load, None, frozenset())
+    assert (window.manifest.as_of.day, len(left.manifests)) == (3, 2)
+    assert "ES/e00 of 2026-03-01 to 2026-03-02 is not said again: it is from before 2026-03-03" in str(left)
+    with pytest.raises(UsageError, match=r"it is from before 2026-03-03.*restate --table \w+ --day 2026-03-03"):
+        windows_to_restate(load, date(2026, 3, 1), frozenset())
+
+
+def load_of(jobs: Jobs, entity: str) -> EntityLoad:
+    return EntityLoad(jobs.lake, jobs.lake.config.silver_contract(entity), lists={}, key=pseudonym_key(jobs.lake))
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Register:
+    """A feed of changes for two scopes. What the towns are called is in one of two columns; the contract says which."""
+
+    folder: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "conf"
+
+    def deliver(self, day: int, *rows: str) -> None:
+        """rows: id, first, second, gone, at, seq, owner."""
+        file = self.folder / "in" / f"2026-03-{day:02d}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(("id,first,second,gone,at,seq,owner", *rows)) + "\n", "utf-8")
+
+    def says(self, column: str, *, deleted_when: str = "gone = 'x'") -> None:
+        """Configure it: the name is in this column."""
+        scope = {"country": "ES", "entity": {"column": "owner", "map": {"0": "e00", "1": "e01"}}}
+        dataset = {"contract": "register_town", "path": "**/*.csv", "format": "csv", "mode": "changes",
+                   "declared_date": r"(\d{4}-\d{2}-\d{2})\.csv$"}  # fmt: skip
+        self._write("sources/register.yml", {"source": "register", "kind": "files", "root": "in", "scope": scope,
+                                             "datasets": {"town": dataset}})  # fmt: skip
+        names = {"first": "string", "second": "string", "gone": "string", "at": "date", "seq": "bigint",
+                 "owner": "string"}  # fmt: skip
+        rules = {"valid_from": "at", "sequence": "seq", "deleted_when": deleted_when}
+        self._contract("register_town", {"layer": "bronze", "history": rules}, names)
+        feed = {"bronze": "register_town", "columns": {"name": column}}
+        rule = {"type": "custom", "engine": "varve", "name": "known", "implementation": "name <> '?'"}
+        self._contract("town", {"layer": "silver", "history": {}, "feeds": [feed]}, {"name": "string"}, quality=[rule])
+
+    def _contract(self, name: str, facts: dict[str, object], columns: dict[str, str], **more: object) -> None:
+        key = {"name": "id", "physicalType": "string", "primaryKey": True, "primaryKeyPosition": 1, "required": True}
+        properties = [key, *({"name": column, "physicalType": kind} for column, kind in columns.items())]
+        table = {"name": name, "customProperties": [{"property": "varve", "value": facts}], "properties": properties,
+                 **more}  # fmt: skip
+        head = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": name, "version": "1.0.0", "status": "active"}
+        self._write(f"contracts/{name}.odcs.yaml", {**head, "schema": [table]})
+
+    def _write(self, path: str, document: dict[str, object]) -> None:
+        file = self.conf / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Register:
+    return Register(tmp_path)
+
+
+def loaded(register: Register, spark: SparkSession) -> Jobs:
+    jobs = Jobs.at(register.folder / "lake", spark, "first", conf=register.conf)
+    for job in ("extract", "bronze", "silver"):
+        jobs.run(job)
+    return jobs
+
+
+def said_again(register: Register, spark: SparkSession) -> list[bool]:
+    """Say all of it again by the configuration as it is now, and whether each window was new to the log."""
+    load = load_of(Jobs.at(register.folder / "lake", spark, "one run", conf=register.conf), "town")
+    windows, left_out = windows_to_restate(load, None, frozenset())
+    assert not left_out
+    return [restate(load, window, reason="corrected").version is not None for window in windows]
+
+
+def towns(register: Register, spark: SparkSession) -> dict[str, list[str]]:
+    """By scope and key the states, oldest first; `-` is a tombstone. Read as if nothing was ever folded."""
+    history = load_of(Jobs.at(register.folder / "lake", spark, "read", conf=register.conf), "town").history
+    found: dict[str, list[str]] = {}
+    for row in history.read().orderBy("scope_entity", "id", "valid_from").collect():
+        found.setdefault(f"{row.scope_entity}.{row.id}", []).append("-" if row.is_deleted else str(row["name"]))
+    return found
+
+
+def test_changes_are_said_again_there_and_back(register: Register, spark: SparkSession) -> None:
+    """By another column, by that again, and back: what stands is what the extract says, and no more is said."""
+    register.says("first")
+    register.deliver(
+        1,
+        "changed,A,B,,2026-03-01,1,0",
+        "changed,A,C,,2026-03-01,1,1",
+        "changed,X,Y,,2026-03-02,2,0",
+        "deleted,D,E,,2026-03-01,1,0",
+        "deleted,F,G,x,2026-03-02,2,0",
+        "null,,Madrid,,2026-03-01,1,0",
+        "nulled,Rome,,,2026-03-01,1,0",
+        "rejected,R,?,,2026-03-01,1,0",
+        "same,S,S,,2026-03-01,1,0",
+    )
+    loaded(register, spark)
+    first = {
+        "e00.changed": ["A", "X"], "e00.deleted": ["D", "-"], "e00.null": ["None"], "e00.nulled": ["Rome"],
+        "e00.rejected": ["R"], "e00.same": ["S"], "e01.changed": ["A"],
+    }  # fmt: skip
+    second = {
+        "e00.changed": ["B", "Y"], "e00.deleted": ["E", "-"], "e00.null": ["Madrid"], "e00.nulled": ["None"],
+        "e00.rejected": ["R"], "e00.same": ["S"], "e01.changed": ["C"],
+    }  # fmt: skip
+    for column, expected in (("second", second), ("first", first)):
+        register.says(column)
+        assert said_again(register, spark) == [True, True]
+        assert towns(register, spark) == expected
+        assert said_again(register, spark) == [False, False], "the second time there is nothing to say"
+
+
+def test_a_delete_is_not_withdrawn(register: Register, spark: SparkSession) -> None:
+    register.says("first")
+    register.deliver(1, "deleted,A,B,x,2026-03-01,1,0")
+    loaded(register, spark)
+    register.says("first", deleted_when="gone = 'y'")
+    with pytest.raises(ContractError, match=r"a delete of this extract.*Have the source send"):
+        said_again(register, spark)
+
+
+NEW = ",,2026-03-01,1,0"  # second, gone, at, seq, owner
+
+
+@pytest.mark.parametrize(
+    ("rows", "says", "left"),
+    [
+        pytest.param([f"k,,{NEW}", f"k,Madrid,{NEW}"], "null", ["Madrid"], id="null beside a value"),
+        pytest.param([f"k,,{NEW}", f"k,Madrid,{NEW}"], "Madrid", ["None"], id="a value beside null"),
+        pytest.param([f"k,Madrid,{NEW}", "k,Rome,,x,2026-03-01,2,0"], "null", ["Madrid"], id="a delete with a name"),
+    ],
+)  # fmt: skip
+def test_one_statement_is_taken_back_and_no_other(
+    register: Register, spark: SparkSession, rows: list[str], says: str, left: list[str]
+) -> None:
+    register.says("first")
+    register.deliver(1, *rows)
+    jobs = Jobs.at(register.folder / "lake", spark, "first", conf=register.conf)
+    for job in ("extract", "bronze"):
+        jobs.run(job)
+    with suppress(ParkedError):  # two that contradict each other
+        jobs.run("silver")
+    words = ("--table", "town", "--key", "k", "--at", "2026-03-01", "--reason", "sent by mistake")
+    jobs.run("restate", *words, "--says", f"name={says}")
+    assert towns(register, spark) == {"e00.k": left}
+    with pytest.raises(UsageError, match=r"0 statements are meant.*history --table town --key id=k --changes"):
+        jobs.run("restate", *words, "--says", "name=Paris")
 
 
 def test_history_tells_the_file_and_the_run_of_every_version(tmp_path: Path, spark: SparkSession) -> None:

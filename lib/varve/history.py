@@ -4,8 +4,8 @@
 Semantics with pictures and examples: docs/history.md.
 
 Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attributes, overwritten columns):
-* changes (the log): op string [upsert, delete, retract], valid_from timestamp, sequence [any orderable type, null =
-  lowest], recorded_at timestamp, manifest string, contract_version string.
+* changes (the log): op string [upsert, delete, retract, retract_null, restore], valid_from timestamp, sequence [any
+  orderable type, null = lowest], recorded_at timestamp, manifest string, contract_version string.
 * versions: valid_from timestamp, valid_to timestamp [null = last], is_current, is_deleted, recorded_at timestamp,
   version_key bigint, row_hash bigint [of the tracked attributes], last_position struct<valid_from, sequence> [of the
   last row: the greatest position in the key's log], is_open boolean [valid_to is null].
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 UPSERT: Final = "upsert"
 DELETE: Final = "delete"
-RETRACT: Final = "retract"
+RETRACT: Final = "retract"  # of its content, without content of all at its position
+RETRACT_NULL: Final = "retract_null"  # of the upsert whose every column is null
+RESTORE: Final = "restore"  # an upsert that holds although its content was retracted before
+CORRECTIONS: Final = (RETRACT, RETRACT_NULL, RESTORE)  # what speaks of another statement
 
 CHANGE_COLUMNS: Final = ("op", "valid_from", "sequence", "recorded_at", "manifest", "contract_version")
 VERSION_COLUMNS: Final = (
@@ -134,6 +137,24 @@ def quarantined(changes: DataFrame, policy: Policy, *, told_by: DataFrame | None
     return tied.select(*policy.identity, *policy.payload, "op", "valid_from", "sequence", "recorded_at")
 
 
+def standing(changes: DataFrame, policy: Policy, *, gone: bool = False) -> DataFrame:
+    """The statements that nothing retracts, those that contradict each other among them; or those that are retracted.
+
+    Returns (identity, payload, op [upsert, delete], valid_from, sequence), each once. Of the payload of deletes only
+    what is part of their position is there, the rest is null.
+    """
+    verdicts = ("retracted",) if gone else ("accepted", "tied")
+    said = _statements(changes, policy).filter(F.col("_verdict").isin(*verdicts))
+    kept = {c: (F.col("op") != DELETE) | F.lit(c in policy.tie_break) for c in policy.payload}
+    payload = (F.when(is_kept, F.col(c)).alias(c) for c, is_kept in kept.items())
+    return said.select(*policy.identity, *payload, "op", "valid_from", "sequence")
+
+
+def retraction(policy: Policy) -> Column:
+    """The op that retracts a statement of this payload and no other: without content a plain retract means all."""
+    return F.when(_is_null(policy), RETRACT_NULL).otherwise(RETRACT)
+
+
 def _observed(statements: DataFrame, seen: Observation | None) -> DataFrame:
     """The statements, which tell an observation of themselves on their way; see `timeline`."""
     if seen is None:
@@ -150,17 +171,20 @@ def _statements(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | 
     """Every statement of the changes with its verdict: accepted, tied, retracted, retract or repeated.
 
     Identical redeliveries are one statement, recorded when the first of them was; a retract removes what stands at its
-    position with its content, without content all that stands there. What a delete carries is no content.
+    position with its content, without content all that stands there, unless a restore of that content was recorded
+    later. What a delete carries is no content.
     carried: the columns of the payload that are wanted, those that break ties among them; None: all.
     """
     carried = policy.payload if carried is None else carried
     place = [*policy.identity, *_place(policy)]
     key, position, content = (Window.partitionBy(*names) for names in (policy.identity, place, [*place, "_content"]))
-    is_retract, is_delete = F.col("op") == RETRACT, F.col("op") == DELETE
+    is_retract, is_delete = F.col("op").isin(RETRACT, RETRACT_NULL), F.col("op") == DELETE
     copies = content.orderBy(is_retract, "recorded_at")
     all_copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    is_bare = F.expr(" and ".join(["true", *(f"`{c}` is null" for c in policy.payload)]))
+    is_bare = (F.col("op") == RETRACT) & _is_null(policy)
     is_first = ~is_retract & (F.col("_copy") == 1)
+    gone_at = F.greatest("_retracted_at", "_voided_at")  # of the two that are not null
+    is_retracted = gone_at.isNotNull() & ~F.coalesce(F.col("_restored_at") > gone_at, F.lit(False))
     said = row_hash(policy.payload) if policy.overwritten else F.col("row_hash")
     hashed = changes.withColumn("row_hash", row_hash(policy.attributes)).select(
         *policy.identity, *carried, "op", "valid_from", "sequence", "recorded_at", "row_hash",
@@ -173,26 +197,24 @@ def _statements(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | 
             {
                 "_copy": F.row_number().over(copies),
                 "_earliest": F.min(F.when(~is_retract, F.col("valid_from"))).over(all_copies),
-                "_is_retracted": F.max(is_retract).over(all_copies) & ~is_delete,
+                "_retracted_at": F.max(F.when(is_retract, F.col("recorded_at"))).over(all_copies),
+                "_restored_at": F.max(F.when(F.col("op") == RESTORE, F.col("recorded_at"))).over(all_copies),
             }
         )
-        .withColumns(
-            {
-                "_is_void": F.max(is_retract & F.col("_is_bare")).over(position),
-                "_contents": F.count(F.when(is_first & ~F.col("_is_retracted"), 1)).over(position),
-            }
-        )
+        .withColumn("_voided_at", F.max(F.when(F.col("_is_bare"), F.col("recorded_at"))).over(position))
+        .withColumn("_is_retracted", is_retracted)
+        .withColumn("_contents", F.count(F.when(is_first & ~F.col("_is_retracted"), 1)).over(position))
         .withColumn("last_position", _greatest(key))
         .withColumn(
             "_verdict",
             F.when(is_retract, "retract")
             .when(F.col("_copy") > 1, "repeated")
-            .when(F.col("_is_retracted") | F.col("_is_void"), "retracted")
+            .when(F.col("_is_retracted"), "retracted")
             .when(F.col("_contents") > 1, "tied")
             .otherwise("accepted"),
         )
         .select(
-            *policy.identity, *carried, "op",
+            *policy.identity, *carried, F.when(F.col("op") == RESTORE, UPSERT).otherwise(F.col("op")).alias("op"),
             # of a number extracted twice the earliest extraction is its time
             (F.col("_earliest") if policy.domain == "sequence" else F.col("valid_from")).alias("valid_from"),
             "sequence", "recorded_at", "row_hash", "last_position", "_verdict",
@@ -289,6 +311,11 @@ def _versions(states: DataFrame, policy: Policy) -> DataFrame:
     )  # fmt: skip
 
 
+def _is_null(policy: Policy) -> Column:
+    """Whether every column of the payload is null."""
+    return F.expr(" and ".join(["true", *(f"`{c}` is null" for c in policy.payload)]))
+
+
 def _carried(frame: DataFrame, policy: Policy) -> list[str]:
     return [c for c in policy.payload if c in frame.columns]
 
@@ -371,7 +398,7 @@ def auto_cdc_columns(columns: Sequence[str]) -> list[str]:
 def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     """The identities that changes touch, with what decides how they are folded.
 
-    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no retract, no two
+    Returns (identity, first_from, first_sequence, is_plain), one row per identity; is_plain: no correction, no two
     different changes at one position, and where a sequence orders them none without one, which would be the lowest: so
     that the changes can be put after the open row as they are.
     """
@@ -379,7 +406,7 @@ def touched(pending: DataFrame, policy: Policy) -> DataFrame:
     statements = pending.select(
         *policy.identity, "op", "valid_from", "sequence", _position(policy).alias("_position"), content
     )
-    is_plain = ~F.max(F.col("op") == RETRACT) & (F.count("*") == F.count_distinct("_position"))
+    is_plain = ~F.max(F.col("op").isin(*CORRECTIONS)) & (F.count("*") == F.count_distinct("_position"))
     if policy.domain == "sequence":
         is_plain &= F.count("*") == F.count("sequence")
     return (
@@ -436,7 +463,7 @@ def course(
 
 def _values(pending: DataFrame, policy: Policy, by: Sequence[str]) -> DataFrame:
     """The tracked attributes that a row hash stands for: (by, row_hash, _values struct)."""
-    said = pending.filter(F.col("op") == UPSERT)
+    said = pending.filter(F.col("op").isin(UPSERT, RESTORE))
     said = said.select(
         *by, row_hash(policy.attributes).alias("row_hash"), F.struct(*policy.attributes).alias("_values")
     )
@@ -560,7 +587,7 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
     clock = ("op", "valid_from", "sequence", "recorded_at")
     opened = timeline(earlier.select(*names, *policy.payload, *clock), policy).filter("is_current")
     told = F.min(F.struct("recorded_at", "manifest", "contract_version")).alias("_told")
-    source = said.filter(F.col("op") == UPSERT).groupBy(*names, "valid_from").agg(told)
+    source = said.filter(F.col("op").isin(UPSERT, RESTORE)).groupBy(*names, "valid_from").agg(told)
     anchors = (
         opened.join(last.select(*names, "sequence"), names)
         .join(source, [*names, "valid_from"], "left")

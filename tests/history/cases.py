@@ -1,6 +1,7 @@
 """Histories as one line of text: what was said, and the versions that must come of it.
 
 A@5            state A from 5         -@7     deleted at 7      !A@5       A at 5 is retracted   !@5  all at 5 is
+!!A@5          A at 5 is restored     !null@5 the state null at 5 is retracted
 A@5#2          with sequence 2        A@5~3   recorded at 3     a.bc:A@5   of another key        null@5  state null
 A+2@5          amount 2               A&x@5   extra x           A/n1@5     note n1 (overwritten)
 a.b.c:A@5      of a key of three columns
@@ -17,13 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .oracle import Identity, Key, Law, Observation, Scope, Snapshot, Statement, Values, Version
+from .oracle import Identity, Key, Law, Observation, Op, Scope, Snapshot, Statement, Values, Version
 from .worlds import SEQUENCE_LAW, THREE_KEYS_LAW, TIE_BREAK_LAW, TIME_LAW, Batch, Picture, Step, World, scope_of
 
 KEY: Key = ("k", "1")
 STATE = r"(?P<state>[A-Za-z0-9]*)(?:\+(?P<amount>\d+))?(?:&(?P<extra>\w+))?(?:/(?P<note>\w+))?"
 STATEMENT = re.compile(
-    rf"(?:(?P<key>\w*(?:\.\w*)+):)?(?P<mark>[-!]?){STATE}@(?P<at>[\d.]+)(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?"
+    rf"(?:(?P<key>\w*(?:\.\w*)+):)?(?P<mark>-|!{{0,2}}){STATE}@(?P<at>[\d.]+)(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?"
 )
 SNAPSHOT = re.compile(r"S@(?P<at>[\d.]+)\{(?P<rows>[^}]*)\}(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?")
 ROW = re.compile(rf"(?:(?P<key>\w*(?:\.\w*)+):)?{STATE}")
@@ -92,12 +93,20 @@ def _observation(word: str, scope: Scope) -> Observation:
     return Statement(
         scope=scope,
         key=_key(match["key"]),
-        op="delete" if match["mark"] == "-" else "retract" if match["mark"] == "!" else "upsert",
+        op=_op(match),
         valid_from=_number(match["at"]),
         sequence=None if match["sequence"] is None else int(match["sequence"]),
         values=_values(match),
         recorded_at=int(match["recorded"] or 0),
     )
+
+
+def _op(match: re.Match[str]) -> Op:
+    """`!null@5` is about the state null, `!@5` about whatever was said."""
+    if match["mark"] == "!" and match["state"] == "null" and not any(_values(match)):
+        return "retract_null"
+    ops: dict[str, Op] = {"": "upsert", "-": "delete", "!": "retract", "!!": "restore"}
+    return ops[match["mark"]]
 
 
 def _row(word: str) -> tuple[Key, Values]:
@@ -188,6 +197,21 @@ RULES: tuple[Case, ...] = (
     Case("a bare retract removes all that stands at its position", "A@5 B@7 C@7 | !@7", "A[5,)"),
     Case("a bare retract removes a delete", "A@5 -@7 | !@7", "A[5,)"),
     Case("a retract at another sequence removes nothing", "A@5 B@7#1 | !B@7#2", "A[5,7) B[7,)"),
+    Case("a retract of null removes no other content", "null@5 A@5 | !null@5", "A[5,)"),
+    Case("a retract of null removes what is null", "A@5 null@7 | !null@7", "A[5,)"),
+    Case("a retract of null removes no delete", "A@5 -@7 | !null@7", "A[5,7) -A[7,)"),
+    Case("a retract of null before what replaces it", "null@5 | !null@5 A@5", "A[5,)"),
+    Case("a bare retract removes what is null", "A@5 null@7 | !@7", "A[5,)"),
+    Case("what was retracted is restored", "A@5 B@7 | !B@7 | !!B@7", "A[5,7) B[7,)"),
+    Case("restored in place of what replaced it", "A@5 | !A@5 B@5 | !B@5 !!A@5", "A[5,)"),
+    Case("restored and retracted again", "A@5 B@7 | !B@7 | !!B@7 | !B@7", "A[5,)"),
+    Case("what was learned last counts, not what came last", "A@5~1 B@7~1 | !!B@7~5 | !B@7~4", "A[5,7) B[7,)"),
+    Case("a restore that was learned with the retract restores nothing", "A@5 B@7 | !B@7 !!B@7", "A[5,)"),
+    Case("a restore restores only its own content", "A@5 B@7 C@7 | !@7 | !!B@7", "A[5,7) B[7,)"),
+    Case("a restore of null", "A@5 null@7 | !null@7 | !!null@7", "A[5,7) null[7,)"),
+    Case("a restore of what nobody said says it", "A@5 | !!B@7", "A[5,7) B[7,)"),
+    Case("a restore restores no delete", "A@5 -@7 | !@7 | !!null@7", "A[5,7) null[7,)"),
+    Case("a restored statement can contradict another", "A@5 B@7 | !B@7 C@7 | !!B@7", "A[5,)", quarantined=2),
     Case("moving a change takes a retract of the first", "A@5 B@7 | !B@7 B@9", "A[5,9) B[9,)"),
     Case("a retract between equal states joins them", "A@5 B@7 A@9 | !B@7", "A[5,)"),
     Case("a retract of a hidden no-op uncovers nothing", "A@5 A@7 B@9 | !A@7", "A[5,9) B[9,)"),
@@ -210,6 +234,7 @@ RULES: tuple[Case, ...] = (
     _sequence("sequences: a tie is two contents of one number", "A@5#1 B@7#2 | C@9#2", "A[5,)", quarantined=2),
     _sequence("sequences: what is tied hides nothing", "A@9#1 | B@7#2 C@7#2", "A[9,)", quarantined=2),
     _sequence("sequences: a retract needs no time", "A@5#1 B@7#2 | !B@99#2", "A[5,)"),
+    _sequence("sequences: a restore needs no time", "A@5#1 B@7#2 | !B@7#2 | !!B@99#2", "A[5,7) B[7,)"),
     _sequence("sequences: what is retracted hides nothing", "A@9#1 B@7#2 | !B@7#2", "A[9,)"),
     _sequence("sequences: behind a retracted one, before what it hid", "A@6#1 B@5#2 | !B@5#2 | C@5.5#3", "C[5.5,)"),
     _sequence("sequences: no number is the lowest, whatever comes with it", "A@5#1 | C@7 B@8#2", "A[5,8) B[8,)"),

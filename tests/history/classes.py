@@ -44,6 +44,9 @@ COMMON = frozenset(
         "retract without content",
         "sent again after its retract",
         "retract empties a key",
+        "retract of null",
+        "restored after its retract",
+        "restored too early",
         # states
         "null to value",
         "value to null",
@@ -121,7 +124,7 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
     """folded: what the last fold knew of the key; heard: what had arrived before this statement."""
     counted, here = oracle.counting(folded, law), oracle.place(said, law)
     versions = oracle.life_versions(folded, law)
-    if said.op != "retract":
+    if not oracle.is_retract(said):
         yield from _late(said, counted, versions, law)
         for other in folded:
             if oracle.place(other, law) == here and oracle.standing(other, folded, law):
@@ -134,13 +137,16 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
                 if same and said.valid_from != other.valid_from:
                     yield "extracted at two times"
         for other in heard:
-            if other not in folded and oracle.place(other, law) == here and other.op != "retract":
+            if other not in folded and oracle.place(other, law) == here and not oracle.is_retract(other):
                 same = oracle.content(other) == oracle.content(said)
                 if not same:
                     yield "tie in what is not folded"
                 elif said.recorded_at == other.recorded_at:
                     yield "duplicate in one batch"
-        if oracle.retracted(said, heard, law):
+        if said.op == "restore" and oracle.retracted(said, heard, law):
+            stays = oracle.retracted(said, [*heard, said], law)
+            yield "restored too early" if stays else "restored after its retract"
+        elif oracle.retracted(said, heard, law):
             yield (
                 "sent again after its retract"
                 if said in [replace(o, recorded_at=said.recorded_at) for o in heard]
@@ -166,7 +172,9 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
             yield "retract of a folded row"
             if oracle.quarantined(folded, law) and not oracle.quarantined([*folded, said], law):
                 yield "tie resolved by a retract"
-        if all(value is None for value in said.values):
+        if said.op == "retract_null":
+            yield "retract of null"
+        elif all(value is None for value in said.values):
             yield "retract without content"
 
 
@@ -200,7 +208,7 @@ def _key(folded: Life, arriving: Life, law: Law) -> Iterator[str]:
     """What a whole batch does to one key."""
     before, after = (oracle.life_versions(life, law) for life in (folded, [*folded, *arriving]))
     if before and not after:
-        yield "retract empties a key" if any(s.op == "retract" for s in arriving) else "tie empties a key"
+        yield "retract empties a key" if any(oracle.is_retract(s) for s in arriving) else "tie empties a key"
     if len(after) >= len(before) + 2 and len({s.valid_from for s in arriving}) > 1:
         yield "several versions in one batch"
 
@@ -216,7 +224,7 @@ def _beside_snapshots(said: Statement, snapshots: list[Snapshot], is_known: bool
         if at:
             yield "change at the position of a snapshot"
         if behind:
-            yield "retract below a snapshot" if said.op == "retract" else "change below a snapshot"
+            yield "retract below a snapshot" if oracle.is_retract(said) else "change below a snapshot"
             if not is_known and (said.scope, said.key) not in snapshot.excluded:
                 yield "key first seen behind a snapshot"
 

@@ -3,7 +3,7 @@
 Nothing here is shared with the engine: no Spark, no windows, no sorting of whole lives. Every answer is derived from
 one question, "which statement governs key k at time t?", asked anew at every moment at which anything was said.
 
-    Statement   one change: op ("upsert" | "delete" | "retract") on one key at (valid_from, sequence)
+    Statement   one change: op (see `Op`) on one key at (valid_from, sequence)
     Snapshot    a complete picture of some scopes at as_of: "upsert" of every row in it, "delete" of every other key
     Law         which columns are compared (tracked), merely carried (overwritten), break ties; and the domain
     Version     one row of the result
@@ -24,6 +24,7 @@ Key = tuple[Any, ...]
 Identity = tuple[Scope, Key]
 Values = tuple[Any, ...]
 Life = Sequence["Statement"]
+Op = Literal["upsert", "delete", "retract", "retract_null", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Law:
 class Statement:
     scope: Scope
     key: Key
-    op: Literal["upsert", "delete", "retract"]
+    op: Op
     valid_from: Any
     sequence: Any
     values: Values  # tracked, then overwritten
@@ -117,7 +118,7 @@ def _expanded(snapshot: Snapshot, seen: set[Identity], law: Law) -> Iterable[Sta
     for scope, key in seen:
         if scope not in snapshot.scopes or (scope, key) in snapshot.excluded:
             continue
-        said: list[tuple[Literal["upsert", "delete"], Values]] = [("upsert", v) for v in rows.get((scope, key), [])]
+        said: list[tuple[Op, Values]] = [("upsert", v) for v in rows.get((scope, key), [])]
         for op, values in said or [("delete", nothing)]:
             yield Statement(scope, key, op, snapshot.as_of, snapshot.sequence, values, snapshot.recorded_at)
 
@@ -140,19 +141,28 @@ def place(statement: Statement, law: Law) -> tuple[Any, ...]:
 
 def content(statement: Statement) -> tuple[Any, ...]:
     """What two statements share when they say the same; what a delete carries of attributes is no content."""
-    return ("delete",) if statement.op == "delete" else (statement.op, *statement.values)
+    return ("delete",) if statement.op == "delete" else statement.values
+
+
+def is_retract(statement: Statement) -> bool:
+    return statement.op in ("retract", "retract_null")
 
 
 def retracted(statement: Statement, life: Life, law: Law) -> bool:
-    return any(
-        all(value is None for value in other.values) or (statement.op == "upsert" and other.values == statement.values)
-        for other in life
-        if other.op == "retract" and place(other, law) == place(statement, law)
-    )
+    """Whether something at its place takes it back, and nothing that was learned later restores it."""
+    here = [other for other in life if place(other, law) == place(statement, law)]
+    gone = [other.recorded_at for other in here if is_retract(other) and _is_of(other, statement)]
+    back = [other.recorded_at for other in here if other.op == "restore" and content(other) == content(statement)]
+    return bool(gone) and not (back and max(back) > max(gone))
+
+
+def _is_of(retract: Statement, statement: Statement) -> bool:
+    is_bare = retract.op == "retract" and all(value is None for value in retract.values)
+    return is_bare or content(retract) == content(statement)
 
 
 def standing(statement: Statement, life: Life, law: Law) -> bool:
-    return statement.op != "retract" and not retracted(statement, life, law)
+    return not is_retract(statement) and not retracted(statement, life, law)
 
 
 def at_its_place(statement: Statement, life: Life, law: Law) -> list[Statement]:
@@ -171,8 +181,11 @@ def counting(life: Life, law: Law) -> list[Statement]:
         same = at_its_place(s, life, law)
         if standing(s, life, law) and not _disagree(same):
             result.append(
-                replace(s, valid_from=min(o.valid_from for o in same), recorded_at=min(o.recorded_at for o in same))
-            )
+                replace(
+                    s, op="delete" if s.op == "delete" else "upsert",
+                    valid_from=min(o.valid_from for o in same), recorded_at=min(o.recorded_at for o in same),
+                )
+            )  # fmt: skip
     return result
 
 

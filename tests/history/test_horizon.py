@@ -133,6 +133,8 @@ CASES: tuple[Case, ...] = (
     Case("a retracted change stays away", "A@1 B@5 !B@5 |", "A[1,)"),
     Case("it stays away when it is sent again", "A@1 B@5 !B@5 | B@5", "A[1,)"),
     Case("a retract of everything", "A@1 !A@1 |", ""),
+    Case("a restored change is the anchor", "A@1~1 B@5~1 !B@5~2 !!B@5~3 |", "B[5,)"),
+    Case("a change is restored behind the horizon in time", "A@1 B@12 !B@12 | !!B@12", "A[1,12) B[12,)"),
     # from behind the horizon
     Case("what comes from behind the horizon changes nothing", "A@1 | B@7", "A[1,)"),
     Case("a new key from behind the horizon does not come in", "| A@7", ""),

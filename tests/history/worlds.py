@@ -124,7 +124,10 @@ def statements(draw: Random, scope: Scope, own: Sequence[Key], law: Law, batches
                 said.append((draw.randrange(batch, batches), replace(other, op="retract")))
         elif model is not None and roll < (edge := edge + SHARE["retract"]):
             content = nothing if draw.random() < 0.3 else model.values
-            said.append((batch, replace(model, op="retract", values=content)))
+            is_null = content is model.values and not any(content)
+            said.append((batch, replace(model, op="retract_null" if is_null else "retract", values=content)))
+            if model.op == "upsert" and draw.random() < 0.4:
+                said.append((draw.randrange(batch, batches), replace(model, op="restore")))
         elif model is not None and model.sequence is not None and roll < edge + SHARE["sequel"]:
             sequel = values(draw, law, generation=generation)
             said.append((batch, replace(model, op="upsert", sequence=model.sequence + 1, values=sequel)))

@@ -1,123 +1,214 @@
 """Say again what extracts say, of a day, a scope or an entity: after a corrected delivery, or with corrected rules.
 
 A snapshot is said again at its own moment with a higher sequence, so that it replaces what was said then. Changes are
-compared with what the log has of their manifest: what is no longer said is retracted, what is new is added. Both are
-appends: the log keeps what was believed before, with the time at which we learned better.
+compared with what stands in the log of their manifest: what is no longer said is retracted, what is new is added, what
+was retracted before and is said again is restored. All are appends: the log keeps what was believed before, with the
+time at which we learned better.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import horizon, snapshots
+from varve import history, horizon, quality, snapshots
+from varve.entities import SEQUENCE, VALID_FROM
 from varve.errors import ContractError, ParkedError, UsageError
-from varve.history import CHANGE_COLUMNS, DELETE, RETRACT
+from varve.history import DELETE, RESTORE
+from varve.raw import Manifest
 from varve.scope import Scope, in_scopes
 from varve.silver.load import EntityLoad, Window, scopes_of
 from varve.snapshots import release
 from varve.store import Commit
 
 
-def windows_to_restate(load: EntityLoad, day: date | None, wanted: frozenset[Scope]) -> list[Window]:
-    """The extracts that bronze has, in the order of time; of each moment, dataset and scope the last one.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Extracts of one scope that are not said again, and why."""
 
+    scope: Scope
+    reason: str
+    manifests: tuple[Manifest, ...]
+
+    def __str__(self) -> str:
+        days = sorted({manifest.as_of.date().isoformat() for manifest in self.manifests})
+        return f"{self.scope} of {days[0]}{f' to {days[-1]}' if days[1:] else ''} is not said again: {self.reason}"
+
+
+def windows_to_restate(
+    load: EntityLoad, day: date | None, wanted: frozenset[Scope]
+) -> tuple[list[Window], list[LeftOut]]:
+    """The extracts to say again, one scope each, in the order of time; and those that are left out.
+
+    Of snapshots the last one of each moment, of changes all. Only what the log has is said again: what was discarded is
+    no part of it, what waits needs a decision first. Who names a day decides for the last snapshot of a moment of which
+    the log has another one.
     day: only the extracts of that day; wanted: only these scopes, empty = all. Raises UsageError if there is none.
     """
-    found: dict[tuple[str, str, datetime], Window] = {}
-    for feed in load.contract.feeds:
-        bronze = load.lake.store.loaded("bronze", feed.bronze)
-        for manifest in load.manifests(feed):
-            scopes = tuple(s for s in scopes_of(manifest) if not wanted or s in wanted)
-            is_meant = day is None or manifest.as_of.date() == day
-            if is_meant and manifest.status == "landed" and manifest.id in bronze and scopes:
-                found[feed.bronze, str(manifest.scope), manifest.as_of] = Window(feed, manifest, scopes)
+    ledger = load.lake.ledger
+    told = {(record.scope, record.as_of) for record in snapshots.records(load.history)}
+    found: dict[tuple[str, Scope, datetime | str], Window] = {}
+    left: dict[tuple[Scope, str], list[Manifest]] = {}
+    for window in _landed(load, day):
+        manifest, hidden = window.manifest, load.hidden(window)
+        for scope in window.all_scopes:
+            if wanted and scope not in wanted:
+                continue
+            one = window.only([scope])
+            decides = day is not None and window.asserts_absence and (scope, manifest.as_of) in told
+            if (why := ledger.discarded(load.table, scope, manifest.id)) is not None:
+                reason = f"it was discarded: {why}"
+            elif hidden is not None:
+                reason = str(hidden.refusal)
+            elif _waits(load, one) and not decides:
+                plan = f"./spark-submit.sh silver --table {load.contract.table} --scope {scope} --plan"
+                reason = f"it is not in the history yet; {plan} tells for what it waits"
+            else:
+                moment = manifest.as_of if window.asserts_absence else manifest.id
+                found[window.feed.bronze, scope, moment] = one
+                continue
+            left.setdefault((scope, reason), []).append(manifest)
+    left_out = [LeftOut(scope, reason, tuple(manifests)) for (scope, reason), manifests in left.items()]
     if not found:
-        asked = [str(scope) for scope in sorted(wanted)] + ([] if day is None else [day.isoformat()])
-        raise UsageError(
-            "bronze has no extract of that", where=load.table, found=" ".join(asked) or "nothing is loaded",
-            expected=f"one of the days {', '.join(_days(load))}" if _days(load) else None,
-        )  # fmt: skip
-    return sorted(found.values(), key=lambda window: window.manifest.order)
+        raise _nothing(load, day, wanted, left_out)
+    return sorted(found.values(), key=lambda window: (window.manifest.order, window.scopes)), left_out
 
 
-def restate(load: EntityLoad, window: Window, *, accept: bool = False) -> Commit:
+def restate(load: EntityLoad, window: Window, *, reason: str, accept: bool = False) -> Commit:
     """Say a window again; version None when it says what the log says already.
 
-    Raises ParkedError when the guard refuses a scope of a snapshot and accept is not given.
+    reason: what `ops.decisions` keeps when the window comes in by a person's decision: it waited, or accept is given
+    and the guard refuses it. Raises ParkedError when the guard refuses a snapshot that nobody has accepted.
     """
     rows = load.conformed(window).where(in_scopes(window.scopes)).persist()
     try:
-        return _snapshot(load, window, rows, accept) if window.asserts_absence else _changes(load, window, rows)
+        return _snapshot(load, window, rows, reason, accept) if window.asserts_absence else _changes(load, window, rows)
     finally:
         rows.unpersist()
 
 
-def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, accept: bool) -> Commit:
+def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, accept: bool) -> Commit:
+    manifest, ledger = window.manifest, load.lake.ledger
     if load.history.policy.domain == "sequence":
-        raise ContractError("a snapshot ordered by the source's sequence cannot be said again", where=load.table)
-    known = [
-        r for r in snapshots.records(load.history) if r.scope in window.scopes and r.as_of == window.manifest.as_of
-    ]
+        raise ContractError(
+            "a snapshot ordered by the source's sequence cannot be said again",
+            where=f"{load.table}, manifest {manifest.id}", found="domain: sequence", expected="domain: time",
+            remedy="Have the source send what is wrong again, as changes with higher numbers.",
+        )  # fmt: skip
+    known = [r for r in snapshots.records(load.history) if r.scope in window.scopes and r.as_of == manifest.as_of]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)
+    is_new = _waits(load, window)
     tallies = load.tallies(rows)
     comparison = load.compare(
         window,
         rows,
         tallies,
-        name=_name(load, window, sequence),
+        name=window.transaction if is_new else f"{window.transaction}#{sequence}",
         sequence=sequence,
         recorded_at=datetime.now(UTC),
     )
-    for scope in () if accept else window.scopes:
+    decided = []
+    for scope in window.scopes:
         refusal = load.verdict(comparison, scope, tallies[scope]).refusal if scope in tallies else "it has no row"
-        if refusal:
+        if (not refusal and not is_new) or ledger.accepted(load.table, scope, manifest.id) is not None:
+            continue
+        if refusal and not accept:
             release(comparison)
-            raise ParkedError(
-                f"the guard refuses it: {refusal}", where=f"{load.table} {scope}", remedy="--accept lets it in."
-            )
+            raise _refused(load, window, scope, refusal)
+        decided.append(scope)
     if not comparison.differs:
         release(comparison)
         return Commit()
+    for scope in decided:
+        ledger.decide(load.table, scope, manifest.id, verdict="accept", reason=reason)
     return load.history.append_snapshot(comparison)
 
 
 def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
-    policy, manifest = load.history.policy, window.manifest
-    log = load.history.log()
-    now = load.changes(window, rows).select(*log.columns)
+    """What a row said that is rejected now stands: it says nothing else."""
+    policy, manifest, log = load.history.policy, window.manifest, load.history.log()
     before = log.where(F.col("manifest") == manifest.id).where(in_scopes(window.scopes))
-    before = horizon.ahead(load.history, before)  # what lies behind the horizon is not said again
-    said = [*policy.identity, *policy.payload, "op", "valid_from", "sequence"]
-    withdrawn, new = before.select(said).exceptAll(now.select(said)), now.select(said).exceptAll(before.select(said))
-    if not withdrawn.where(F.col("op") == DELETE).isEmpty():
-        raise ContractError(
-            "a delete of this extract would have to be withdrawn, and a retract without content is for ever",
-            where=f"{load.table}, manifest {manifest.id}",
-            remedy="Have the source send the key again with a later time.",
-        )
-    stated = withdrawn.withColumn("op", F.lit(RETRACT)).unionByName(new).persist()
+    before = horizon.ahead(load.history, before).persist()  # what lies behind the horizon is not said again
+    said = history.standing(load.changes(window, rows).select(*log.columns), policy).persist()
+    place = ("sequence",) if policy.domain == "sequence" else ("valid_from", "sequence")
+    by = [*policy.identity, *policy.payload, "op", *place]
+    stands, gone = history.standing(before, policy), history.standing(before, policy, gone=True)
+    new, withdrawn = _among(said, stands, by, keep=False), _among(stands, said, by, keep=False)
+    unclear = quality.rejected(rows).withColumnsRenamed({VALID_FROM: "valid_from", SEQUENCE: "sequence"})
+    withdrawn = _among(withdrawn, unclear, [*policy.identity, *place], keep=False)
+    again, added = _among(new, gone, by), _among(new, gone, by, keep=False)
+    values = {
+        "recorded_at": F.lit(datetime.now(UTC)), "manifest": F.lit(manifest.id),
+        "contract_version": F.lit(load.contract.version),
+    }  # fmt: skip
+    stated = (
+        withdrawn.withColumn("_corrects", history.retraction(policy))
+        .unionByName(again.withColumn("_corrects", F.lit(RESTORE)))
+        .unionByName(added.withColumn("_corrects", F.lit(None).cast("string")))
+        .persist()
+    )
     try:
         if stated.isEmpty():
             return Commit()
-        values = {
-            "recorded_at": F.lit(datetime.now(UTC)), "manifest": F.lit(manifest.id),
-            "contract_version": F.lit(load.contract.version),
-        }  # fmt: skip
-        rows = stated.select(*said, *(values[c].alias(c) for c in CHANGE_COLUMNS if c in values))
-        return load.history.append(rows, txn=f"{manifest.id}#{load.lake.run_id}")
+        if not stated.where((F.col("op") == DELETE) & F.col("_corrects").isNotNull()).isEmpty():
+            raise ContractError(
+                "a delete of this extract would have to be withdrawn, and that withdraws all at its position for ever",
+                where=f"{load.table} {', '.join(map(str, window.scopes))}, manifest {manifest.id}",
+                remedy="Have the source send the key again with a later time.",
+            )  # fmt: skip
+        corrected = stated.withColumn("op", F.coalesce("_corrects", "op")).drop("_corrects").withColumns(values)
+        return load.history.append(corrected.select(*log.columns), txn=f"{window.transaction}#{load.history.head()}")
     finally:
-        stated.unpersist()
+        for frame in (before, said, stated):
+            frame.unpersist()
 
 
-def _name(load: EntityLoad, window: Window, sequence: int) -> str:
-    """The name of the window's own commit when the log does not have it yet, so that it counts as loaded."""
+def _among(rows: DataFrame, others: DataFrame, by: Sequence[str], *, keep: bool = True) -> DataFrame:
+    """The rows that others equal in some columns, null being a value; keep=False: those that none equals."""
+    same = reduce(Column.__and__, (F.col(f"one.`{c}`").eqNullSafe(F.col(f"other.`{c}`")) for c in by))
+    return rows.alias("one").join(others.select(*by).alias("other"), same, "left_semi" if keep else "left_anti")
+
+
+def _landed(load: EntityLoad, day: date | None) -> list[Window]:
+    """Every extract that bronze has, whole, each dataset's in the order of time."""
+    found = []
+    for feed in load.contract.feeds:
+        bronze = load.lake.store.loaded("bronze", feed.bronze)
+        for manifest in load.manifests(feed):
+            is_meant = day is None or manifest.as_of.date() == day
+            if is_meant and manifest.status == "landed" and manifest.id in bronze:
+                found.append(Window(feed, manifest, scopes_of(manifest)))
+    return found
+
+
+def _waits(load: EntityLoad, window: Window) -> bool:
+    """Whether the log does not have the window yet, under no name."""
     loaded = load.history.loaded()
-    is_new = window.transaction not in loaded and window.manifest.id not in loaded
-    return window.transaction if is_new else f"{window.transaction}#{sequence}"
+    return window.transaction not in loaded and window.manifest.id not in loaded
 
 
-def _days(load: EntityLoad) -> list[str]:
-    return sorted({m.as_of.date().isoformat() for feed in load.contract.feeds for m in load.manifests(feed)})[-10:]
+def _refused(load: EntityLoad, window: Window, scope: Scope, refusal: str) -> ParkedError:
+    day = f"{window.manifest.as_of:%Y-%m-%d}"
+    again = f"./spark-submit.sh restate --table {load.contract.table} --day {day} --scope {scope} --accept"
+    return ParkedError(
+        f"the snapshot of {window.manifest.as_of:%Y-%m-%d %H:%M} is not said again: {refusal}",
+        where=f"{load.table} {scope}, manifest {window.manifest.id}", remedy=f'If it is right: {again} --reason "why".',
+    )  # fmt: skip
+
+
+def _nothing(load: EntityLoad, day: date | None, wanted: frozenset[Scope], left: Sequence[LeftOut]) -> UsageError:
+    asked = [str(scope) for scope in sorted(wanted)] + ([] if day is None else [day.isoformat()])
+    others = {manifest.id for one in left for manifest in one.manifests}
+    days = sorted({w.manifest.as_of.date().isoformat() for w in _landed(load, None) if w.manifest.id not in others})
+    command = f"./spark-submit.sh {{}} --table {load.contract.table}"
+    return UsageError(
+        "the history has no extract of that to say again", where=load.table,
+        found="; ".join(map(str, left)) or " ".join(asked) or "nothing is loaded",
+        expected=f"one of the days {', '.join(days[-10:])}" if days else None,
+        remedy=f'{command.format("restate")} --day {days[-1]} --reason "why"' if days else command.format("silver"),
+    )  # fmt: skip

@@ -165,8 +165,7 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         named = named if named is None else named.select(*policy.identity).distinct()
         changes = history.compared(rows.filter(suspect), live.filter(suspect), policy, named=named)
     if excluded is not None:
-        unspoken = history.of_identities(changes, excluded, policy.identity, keep=False)
-        changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
+        changes = history.of_identities(changes, excluded, policy.identity, keep=False)
     changes = changes.persist()
     counts, may_be_twofold = _counted(changes, checksums, snapshot, policy)
     unsure = excluded

@@ -136,9 +136,9 @@ class EntityLoad:
         judge: told the guard's verdict on every scope of a snapshot, says whether it may come in.
         Returns what was done to each scope that came in.
         """
-        if (hidden := self.hidden(window)) is not None:
+        if (final := self.final_verdict(window)) is not None:
             for scope in window.scopes:
-                judge(scope, hidden)
+                judge(scope, final)
             return {}
         rows = self.conformed(window).persist()
         try:
@@ -197,9 +197,14 @@ class EntityLoad:
             refusal=f"the scope has another snapshot of that very moment, which ./spark-submit.sh {again} replaces",
         )
 
-    def hidden(self, window: Window) -> Verdict | None:
-        """The verdict on a snapshot from behind the horizon of the history; None of every other window."""
-        found = horizon.of(self.history) if window.asserts_absence else None
+    def final_verdict(self, window: Window) -> Verdict | None:
+        """The verdict on a snapshot that nobody can let in: it lies behind the horizon of the history, or has no place
+        in its order; None of every other window."""
+        if not window.asserts_absence:
+            return None
+        if self.history.policy.domain == "sequence":
+            return Verdict({}, f"{self.table} is ordered by a sequence, and a snapshot has none", is_final=True)
+        found = horizon.of(self.history)
         if found is None or window.manifest.as_of >= found.moment:
             return None
         refusal = f"it is from before {found.moment:%Y-%m-%d %H:%M}, of which the history keeps nothing"

@@ -128,7 +128,7 @@ def records(table: HistoryTable) -> list[Record]:
         )
         for row in rows
     ]  # fmt: skip
-    return sorted(found, key=lambda r: (r.as_of, r.recorded_at, r.manifest))
+    return sorted(found, key=lambda r: (_sortable(_position(table.policy, r)), r.recorded_at, r.manifest))
 
 
 # --- comparing ------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         raise ContractError(
             "a snapshot of an entity that is ordered by sequence needs a position in that order",
             where=f"{table.entity}, manifest {snapshot.manifest}", found="no sequence",
-            remedy="Let the extract record the log position at which its reading began.",
+            remedy="Give the snapshot the greatest sequence that its rows take in, or order the entity by time.",
         )  # fmt: skip
     checksums = _checksums(rows, snapshot, policy)
     known = records(table)
@@ -205,17 +205,28 @@ def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scop
 
 
 def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
-    """Whether the log holds anything at or behind the snapshot in its scopes, by the statistics of the log's files."""
-    scopes = {(s.country, s.entity) for s in snapshot.scopes}
-    for file in table.store.files(table.layer, table.log_table):
-        if (file["partition.scope_country"], file["partition.scope_entity"]) not in scopes:
-            continue
-        if file["partition.record"] in ("waiting", "horizon"):
-            continue
-        latest = file.get("max.valid_from")
-        if latest is None or _utc(latest) + STATISTICS_STEP >= snapshot.as_of:
-            return True
-    return False
+    """Whether the log may hold anything at or behind the snapshot in its scopes, by the statistics of its files."""
+    scopes = set(snapshot.scopes)
+    return any(
+        file["partition.record"] not in ("waiting", "horizon")
+        and _scope_of(file) in scopes
+        and _may_reach(file, table.policy, snapshot.as_of, snapshot.sequence)
+        for file in table.store.files(table.layer, table.log_table)
+    )
+
+
+def _scope_of(file: Mapping[str, Any]) -> Scope:
+    return Scope(*(file[f"partition.{c}"] for c in SCOPE_COLUMNS))
+
+
+def _may_reach(file: Mapping[str, Any], policy: Policy, as_of: datetime, sequence: Any) -> bool:
+    """Whether a file of the log may hold anything at or behind a position, by its statistics. In a sequence domain
+    also what comes later in time alone: see `_calls_by_name`."""
+    latest = file.get("max.valid_from")
+    if latest is None or _utc(latest) + STATISTICS_STEP > as_of:
+        return True
+    greatest = file.get("max.sequence")
+    return policy.domain == "sequence" and (greatest is None or _sortable([greatest]) >= _sortable([sequence]))
 
 
 def _suspect_buckets(
@@ -226,7 +237,7 @@ def _suspect_buckets(
     excluded: DataFrame | None,
 ) -> dict[Scope, set[int]]:
     """Per scope the buckets in which the snapshot may differ from the state before it."""
-    bases = {record.scope: record for record in known}  # the latest of each scope
+    bases = {record.scope: record for record in known if record.scope in snapshot.scopes}  # the latest of each
     everything = set(range(BUCKETS))
     suspects: dict[Scope, set[int]] = {}
     for scope in snapshot.scopes:
@@ -241,7 +252,7 @@ def _suspect_buckets(
         }  # that no row is there now proves nothing of such a bucket
         suspects[scope] = unsure | {b for b in everything if now.get(b) != old.get(b)}
     if any(len(found) < BUCKETS for found in suspects.values()):
-        for scope, touched in _touched_since(table, bases, snapshot).items():
+        for scope, touched in _touched_since(table, bases).items():
             suspects[scope] |= touched
     if excluded is not None:
         for scope, touched in _buckets_of(excluded, table.policy).items():
@@ -249,30 +260,27 @@ def _suspect_buckets(
     return suspects
 
 
-def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record], snapshot: Snapshot) -> dict[Scope, set[int]]:
-    """Buckets with changes at or behind the latest snapshot of their scope, other than its own."""
-    scopes = {(s.country, s.entity): s for s in snapshot.scopes}
-    later = False
-    for file in table.store.files(table.layer, table.log_table):
-        scope = scopes.get((file["partition.scope_country"], file["partition.scope_entity"]))
-        if scope is None or file["partition.record"] != "change" or scope not in bases:
-            continue
-        latest = file.get("max.valid_from")
-        later |= latest is None or _utc(latest) + STATISTICS_STEP > bases[scope].as_of
-    if not later:
+def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record]) -> dict[Scope, set[int]]:
+    """Buckets with changes at or behind the last snapshot of their scope, other than its own."""
+    policy = table.policy
+    if not any(
+        file["partition.record"] == "change"
+        and (base := bases.get(_scope_of(file))) is not None
+        and _may_reach(file, policy, base.as_of, base.sequence)
+        for file in table.store.files(table.layer, table.log_table)
+    ):
         return {}
     since = reduce(
         Column.__or__,
         [
-            (F.col("scope_country") == s.country)
-            & (F.col("scope_entity") == s.entity)
-            & (F.col("valid_from") >= F.lit(bases[s].as_of))
-            & (F.col("manifest") != bases[s].manifest)
-            for s in snapshot.scopes
-            if s in bases
+            (F.col("scope_country") == scope.country)
+            & (F.col("scope_entity") == scope.entity)
+            & ~_is_before(policy, F.lit(base.as_of), F.lit(base.sequence))
+            & (F.col("manifest") != base.manifest)
+            for scope, base in bases.items()
         ],
     )
-    return _buckets_of(table.log().filter(since), table.policy)
+    return _buckets_of(table.log().filter(since), policy)
 
 
 def _buckets_of(identities: DataFrame, policy: Policy) -> dict[Scope, set[int]]:

@@ -213,6 +213,10 @@ RULES: tuple[Case, ...] = (
     _sequence("sequences: what is retracted hides nothing", "A@9#1 B@7#2 | !B@7#2", "A[9,)"),
     _sequence("sequences: behind a retracted one, before what it hid", "A@6#1 B@5#2 | !B@5#2 | C@5.5#3", "C[5.5,)"),
     _sequence("sequences: a delete by its number", "A@5#1 | -@7#2 | A@9#3", "A[5,7) -A[7,9) A[9,)"),
+    _sequence("sequences: a snapshot below a higher number, which is taken back", "A@5#1 B@6#9 | S@10{B}#5 | !B@6#9",
+              "A[5,10) B[10,)"),
+    _sequence("sequences: a higher number from before the last snapshot", "A@5#1 | S@11{A}#6 | C@9#7 | S@12{A}#8",
+              "A[5,9) C[9,12) A[12,)"),
     # tie-break columns (note is one: the greater note goes last)
     _tie_break("tie-break: the greater one rules", "A/n1@5 B/n2@5", "B/n2[5,)"),
     _tie_break("tie-break: in any order", "B/n2@5 | A/n1@5", "B/n2[5,)"),

@@ -187,9 +187,8 @@ class EntityLoad:
         """Whether this scope of the snapshot may come in: by the contract's guard, and as the first of its moment."""
         verdict = guarded(self.contract.guard or Guard(), comparison.counts[scope], tally)
         snapshot = comparison.snapshot
-        if snapshot.sequence is not None or verdict.refusal or not comparison.counts[scope].differs:
-            return verdict
-        if all(r.scope != scope or r.as_of != snapshot.as_of for r in snapshots.records(self.history)):
+        is_first = snapshot.sequence is not None or scope not in comparison.twins
+        if is_first or verdict.refusal or not comparison.counts[scope].differs:
             return verdict
         again = f"restate --table {self.contract.table} --day {snapshot.as_of:%Y-%m-%d} --scope {scope} --reason …"
         return replace(

@@ -155,6 +155,10 @@ MISTAKES = [
          "order says the same as valid_from, sequence and tie_break; expected one of both ways"),
     case("sequence domain", CLAIM, 11, "tie_break: [balance]", "domain: sequence",
          "domain sequence needs a sequence; expected sequence: <column>"),
+    case("sequence domain and a snapshot", CLAIM, 14, "tie_break: [balance]", "sequence: amount, domain: sequence",
+         "claim is ordered by a sequence, and snapshots have none; found shop_claim with mode: snapshot in "
+         "conf/sources/shop.yml; expected mode: changes for files, mode: incremental for a database. Or order it by "
+         "time: leave domain: sequence out."),
     case("deleted_when", CLAIM, 11, "tie_break: [balance]", "deleted_when: \"op = 'D'\"",
          "the expression names op, which is no column; found op = 'D'; expected one of balance, claim_id"),
     case("share", CLAIM, 12, "max_deleted_share: 0.02", "max_deleted_share: 2",

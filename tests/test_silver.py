@@ -201,6 +201,16 @@ def test_an_empty_snapshot_is_parked_by_the_guard(shop: Shop) -> None:
     assert shop.open_rows() == {"north": ["a"], "south": ["a"], "west": ["a"]}
 
 
+def test_a_snapshot_without_a_place_in_the_order_can_be_discarded(shop: Shop) -> None:
+    """It was landed before the dataset sent changes; the check refuses such a dataset."""
+    shop.contract = replace(CUSTOMER, history=HistoryRules(sequence="points", domain="sequence"))
+    shop.bronze(1, *everywhere("a"))
+    with pytest.raises(ParkedError, match="customer is ordered by a sequence, and a snapshot has none"):
+        shop.silver()
+    shop.silver(Decision("discard", "the table sends changes now"))
+    assert not shop.load().windows()
+
+
 def test_rows_without_a_key_are_rejected_and_fail_nothing(shop: Shop) -> None:
     shop.bronze(1, (NORTH, None, "nobody", 1), (NORTH, "a", "Ana", 1), (SOUTH, "b", "Bo", 1), (WEST, "c", "Cy", 1))
     shop.silver()

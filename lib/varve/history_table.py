@@ -416,7 +416,8 @@ class HistoryTable:
         return [k for k in self.policy.keys if k not in self._unlisted]
 
     def _log_properties(self) -> dict[str, str]:
-        return {"delta.dataSkippingStatsColumns": ",".join([*self._listed_keys(), "valid_from", "recorded_at"])}
+        listed = [*self._listed_keys(), "valid_from", "sequence", "recorded_at"]
+        return {"delta.dataSkippingStatsColumns": ",".join(listed)}
 
     def properties(self) -> dict[str, str]:
         """The properties of the versions' table."""

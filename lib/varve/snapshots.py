@@ -1,20 +1,18 @@
 """Complete snapshots in an entity's log: compare, guard's numbers, log the differences, re-assert on late arrivals.
 
 The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it. The rows
-that
-do not differ are asserted all the same, silently; so whatever arrives from before a snapshot is followed by that
-snapshot's
-assertion on the keys it touches, written out, with the snapshot's own position, time of recording and manifest.
+that do not differ are asserted all the same, silently; so whatever arrives from before a snapshot is followed by that
+snapshot's assertion on the keys it touches, written out, with the snapshot's own position, time of recording and
+manifest.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql import Column, DataFrame
@@ -25,7 +23,7 @@ from varve import history
 from varve.errors import ContractError
 from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
-from varve.store import Commit
+from varve.store import Commit, Conditions
 
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
@@ -37,6 +35,8 @@ _Place = tuple[Any, ...]  # a position that Python can sort
 BUCKETS: Final = 256
 LOW_BITS: Final = 0xFFFFFFFF
 STATISTICS_STEP: Final = timedelta(milliseconds=1)  # Delta keeps the greatest timestamp of a file in whole milliseconds
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A snapshot beside the state before it; nothing is written yet. changes: (identity, payload, op, kind),
-    persisted."""
+    persisted; twins: the scopes of which the log has another snapshot of that very moment."""
 
     snapshot: Snapshot
     counts: Mapping[Scope, Counts]
@@ -96,6 +96,7 @@ class Comparison:
     excluded: DataFrame | None
     checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]] = field(repr=False)
     is_latest: bool = True
+    twins: frozenset[Scope] = frozenset()
 
     @property
     def differs(self) -> bool:
@@ -105,7 +106,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An accepted snapshot in the log, for one scope."""
+    """An accepted snapshot in the log, for one scope. detail: its checksums (JSON), where they were asked for."""
 
     scope: Scope
     as_of: datetime
@@ -113,22 +114,42 @@ class Record:
     recorded_at: datetime
     manifest: str
     contract_version: str
-    detail: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    detail: str | None = field(default=None, repr=False)
 
 
-def records(table: HistoryTable) -> list[Record]:
-    """The accepted snapshots, oldest first; read without a Spark job."""
-    rows = table.store.small(table.layer, table.log_table, record="snapshot")
+def records(table: HistoryTable, *, since: datetime | None = None) -> list[Record]:
+    """The accepted snapshots in the order of their positions, without details. since (UTC): those from then on."""
+    found = _records(table, [] if since is None else [[("valid_from", ">=", since - STATISTICS_STEP)]])
+    return [record for record in found if since is None or record.as_of >= since]
+
+
+def _last(table: HistoryTable, scopes: Collection[Scope]) -> dict[Scope, Record]:
+    """The last snapshot of each scope, with its detail; the statistics of the log's files tell where it is."""
+    by = "sequence" if table.policy.domain == "sequence" else "valid_from"
+    latest: dict[Scope, list[Any]] = {}
+    for file in table.store.files(table.layer, table.log_table):
+        if file["partition.record"] == "snapshot" and (scope := _scope_of(file)) in scopes:
+            latest.setdefault(scope, []).append(file.get(f"max.{by}"))
+    where: list[Conditions] = []
+    for scope, found in latest.items():
+        here = [("scope_country", "=", scope.country), ("scope_entity", "=", scope.entity)]
+        where.append(here if None in found else [*here, (by, ">=", max(found))])
+    return {record.scope: record for record in _records(table, where, "detail")} if where else {}
+
+
+def _records(table: HistoryTable, where: Sequence[Conditions], *more: str) -> list[Record]:
+    """The accepted snapshots in the order of their positions, read without a Spark job. more: columns."""
+    columns = (*SCOPE_COLUMNS, "valid_from", "sequence", "recorded_at", "manifest", "contract_version", *more)
+    rows = table.store.small(table.layer, table.log_table, columns=columns, where=where, record="snapshot")
     found = [
         Record(
             scope=Scope(*(row[c] for c in SCOPE_COLUMNS)), as_of=row["valid_from"].astimezone(UTC),
-            sequence=row["sequence"],
-            recorded_at=row["recorded_at"].astimezone(UTC), manifest=row["manifest"],
-            contract_version=row["contract_version"], detail=json.loads(row["detail"]),
+            sequence=row["sequence"], recorded_at=row["recorded_at"].astimezone(UTC), manifest=row["manifest"],
+            contract_version=row["contract_version"], detail=row.get("detail"),
         )
         for row in rows
     ]  # fmt: skip
-    return sorted(found, key=lambda r: (r.as_of, r.recorded_at, r.manifest))
+    return sorted(found, key=lambda r: (_sortable(_position(table.policy, r)), r.recorded_at, r.manifest))
 
 
 # --- comparing ------------------------------------------------------------------------------------------------
@@ -144,12 +165,12 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         raise ContractError(
             "a snapshot of an entity that is ordered by sequence needs a position in that order",
             where=f"{table.entity}, manifest {snapshot.manifest}", found="no sequence",
-            remedy="Let the extract record the log position at which its reading began.",
+            remedy="Give the snapshot the greatest sequence that its rows take in, or order the entity by time.",
         )  # fmt: skip
     checksums = _checksums(rows, snapshot, policy)
-    known = records(table)
     is_latest = not _reaches(table, snapshot)
-    suspects = _suspect_buckets(table, checksums, known, snapshot, excluded) if is_latest else None
+    twins = frozenset[Scope]() if is_latest else _twins(table, snapshot)
+    suspects = _suspect_buckets(table, checksums, snapshot, excluded) if is_latest else None
     if suspects is not None and not any(suspects.values()):
         counts = {scope: Counts(rows=_total(checksums[scope])) for scope in snapshot.scopes}
         return Comparison(snapshot, counts, None, excluded, _published(checksums, excluded, policy), is_latest)
@@ -165,15 +186,20 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
         named = named if named is None else named.select(*policy.identity).distinct()
         changes = history.compared(rows.filter(suspect), live.filter(suspect), policy, named=named)
     if excluded is not None:
-        unspoken = history.of_identities(changes, excluded, policy.identity, keep=False)
-        changes = changes.filter("op <> 'delete'").unionByName(unspoken.filter("op = 'delete'"))
+        changes = history.of_identities(changes, excluded, policy.identity, keep=False)
     changes = changes.persist()
     counts, may_be_twofold = _counted(changes, checksums, snapshot, policy)
     unsure = excluded
     if may_be_twofold:  # an identity that it states twice: the next snapshot must be written out beside it too
         twofold = changes.groupBy(*policy.identity).count().filter("count > 1").select(*policy.identity)
         unsure = twofold if excluded is None else twofold.unionByName(excluded.select(*policy.identity))
-    return Comparison(snapshot, counts, changes, excluded, _published(checksums, unsure, policy), is_latest)
+    return Comparison(snapshot, counts, changes, excluded, _published(checksums, unsure, policy), is_latest, twins)
+
+
+def _twins(table: HistoryTable, snapshot: Snapshot) -> frozenset[Scope]:
+    """The scopes of the snapshot of which the log has another one of that very moment."""
+    found = {record.scope for record in records(table, since=snapshot.as_of) if record.as_of == snapshot.as_of}
+    return frozenset(found.intersection(snapshot.scopes))
 
 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
@@ -206,43 +232,54 @@ def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scop
 
 
 def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
-    """Whether the log holds anything at or behind the snapshot in its scopes, by the statistics of the log's files."""
-    scopes = {(s.country, s.entity) for s in snapshot.scopes}
-    for file in table.store.files(table.layer, table.log_table):
-        if (file["partition.scope_country"], file["partition.scope_entity"]) not in scopes:
-            continue
-        if file["partition.record"] in ("waiting", "horizon"):
-            continue
-        latest = file.get("max.valid_from")
-        if latest is None or _utc(latest) + STATISTICS_STEP >= snapshot.as_of:
-            return True
-    return False
+    """Whether the log may hold anything at or behind the snapshot in its scopes, by the statistics of its files."""
+    scopes = set(snapshot.scopes)
+    return any(
+        file["partition.record"] not in ("waiting", "horizon")
+        and _scope_of(file) in scopes
+        and _may_reach(file, table.policy, snapshot.as_of, snapshot.sequence)
+        for file in table.store.files(table.layer, table.log_table)
+    )
+
+
+def _scope_of(file: Mapping[str, Any]) -> Scope:
+    return Scope(*(file[f"partition.{c}"] for c in SCOPE_COLUMNS))
+
+
+def _may_reach(file: Mapping[str, Any], policy: Policy, as_of: datetime, sequence: Any) -> bool:
+    """Whether a file of the log may hold anything at or behind a position, by its statistics. In a sequence domain
+    also what comes later in time alone: see `_calls_by_name`."""
+    latest = file.get("max.valid_from")
+    if latest is None or _utc(latest) + STATISTICS_STEP > as_of:
+        return True
+    greatest = file.get("max.sequence")
+    return policy.domain == "sequence" and (greatest is None or _sortable([greatest]) >= _sortable([sequence]))
 
 
 def _suspect_buckets(
     table: HistoryTable,
     checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]],
-    known: list[Record],
     snapshot: Snapshot,
     excluded: DataFrame | None,
 ) -> dict[Scope, set[int]]:
     """Per scope the buckets in which the snapshot may differ from the state before it."""
-    bases = {record.scope: record for record in known}  # the latest of each scope
+    last = _last(table, snapshot.scopes)
     everything = set(range(BUCKETS))
     suspects: dict[Scope, set[int]] = {}
     for scope in snapshot.scopes:
-        base = bases.get(scope)
-        if base is None or not base.detail["is_latest"] or base.contract_version != snapshot.contract_version:
+        base = last.get(scope)
+        detail: dict[str, Any] = json.loads(base.detail or "{}") if base else {}
+        if base is None or not detail["is_latest"] or base.contract_version != snapshot.contract_version:
             suspects[scope] = everything
             continue
-        old = {int(b): tuple(sums) if sums else None for b, sums in base.detail["checksums"].items()}
+        old = {int(b): tuple(sums) if sums else None for b, sums in detail["checksums"].items()}
         now = checksums[scope]
         unsure = {
             b for b, sums in old.items() if sums is None
         }  # that no row is there now proves nothing of such a bucket
         suspects[scope] = unsure | {b for b in everything if now.get(b) != old.get(b)}
     if any(len(found) < BUCKETS for found in suspects.values()):
-        for scope, touched in _touched_since(table, bases, snapshot).items():
+        for scope, touched in _touched_since(table, last).items():
             suspects[scope] |= touched
     if excluded is not None:
         for scope, touched in _buckets_of(excluded, table.policy).items():
@@ -250,30 +287,27 @@ def _suspect_buckets(
     return suspects
 
 
-def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record], snapshot: Snapshot) -> dict[Scope, set[int]]:
-    """Buckets with changes at or behind the latest snapshot of their scope, other than its own."""
-    scopes = {(s.country, s.entity): s for s in snapshot.scopes}
-    later = False
-    for file in table.store.files(table.layer, table.log_table):
-        scope = scopes.get((file["partition.scope_country"], file["partition.scope_entity"]))
-        if scope is None or file["partition.record"] != "change" or scope not in bases:
-            continue
-        latest = file.get("max.valid_from")
-        later |= latest is None or _utc(latest) + STATISTICS_STEP > bases[scope].as_of
-    if not later:
+def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record]) -> dict[Scope, set[int]]:
+    """Buckets with changes at or behind the last snapshot of their scope, other than its own."""
+    policy = table.policy
+    if not any(
+        file["partition.record"] == "change"
+        and (base := bases.get(_scope_of(file))) is not None
+        and _may_reach(file, policy, base.as_of, base.sequence)
+        for file in table.store.files(table.layer, table.log_table)
+    ):
         return {}
     since = reduce(
         Column.__or__,
         [
-            (F.col("scope_country") == s.country)
-            & (F.col("scope_entity") == s.entity)
-            & (F.col("valid_from") >= F.lit(bases[s].as_of))
-            & (F.col("manifest") != bases[s].manifest)
-            for s in snapshot.scopes
-            if s in bases
+            (F.col("scope_country") == scope.country)
+            & (F.col("scope_entity") == scope.entity)
+            & ~_is_before(policy, F.lit(base.as_of), F.lit(base.sequence))
+            & (F.col("manifest") != base.manifest)
+            for scope, base in bases.items()
         ],
     )
-    return _buckets_of(table.log().filter(since), table.policy)
+    return _buckets_of(table.log().filter(since), policy)
 
 
 def _buckets_of(identities: DataFrame, policy: Policy) -> dict[Scope, set[int]]:
@@ -446,15 +480,16 @@ def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
     arriving: changes not yet in the log. Each calls on the next snapshot of its scope, and on one at its own position.
     """
     policy, names = table.policy, list(table.policy.identity)
-    known = records(table)
-    if not known:
+    if not table.store.rows(table.layer, table.log_table, record="snapshot"):
         return None
     arriving = arriving.select(*names, "valid_from", "sequence").distinct().persist()
     try:
-        span = arriving.agg(F.min(F.struct(*_order(policy))), F.max(F.struct(*_order(policy)))).first()
+        position = _place_of(arriving, policy)
+        span = arriving.agg(F.min(position), F.max(position)).first()
         assert span is not None
         if span[0] is None:
             return None
+        known = records(table, since=_EPOCH + span[0][0] * _MICROSECOND if policy.domain == "time" else None)
         called = _called(table, known, _sortable(span[0]), _sortable(span[1]))
         if called is None:
             return None
@@ -554,9 +589,12 @@ def _scope_pair(scope: Scope) -> tuple[str, str]:
     return scope.country, scope.entity
 
 
-def _order(policy: Policy) -> list[str]:
-    """The columns that order statements across keys."""
-    return ["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]
+def _place_of(statements: DataFrame, policy: Policy) -> Column:
+    """What orders statements across keys, times as microseconds since 1970: PySpark collects a timestamp in the time
+    zone of the machine."""
+    names = ["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]
+    is_time = {name: isinstance(statements.schema[name].dataType, T.TimestampType) for name in names}
+    return F.struct(*(F.unix_micros(name).alias(name) if is_time[name] else F.col(name) for name in names))
 
 
 def _position(policy: Policy, record: Record) -> tuple[object, ...]:
@@ -564,18 +602,21 @@ def _position(policy: Policy, record: Record) -> tuple[object, ...]:
 
 
 def _sortable(position: Iterable[Any]) -> _Place:
-    """A position that Python orders as Spark does: nulls lowest."""
-    return tuple((value is not None, _utc(value) if isinstance(value, datetime) else value or 0) for value in position)
+    """A position that Python orders as Spark does: nulls lowest, times as microseconds since 1970."""
+    values = ((_utc(v) - _EPOCH) // _MICROSECOND if isinstance(v, datetime) else v for v in position)
+    return tuple((value is not None, value or 0) for value in values)
 
 
-def _with_previous(known: list[Record], policy: Policy) -> list[tuple[Record, Record | None]]:
-    """Every record with the one before it in its scope, of another position; in order of position."""
+def _with_previous(known: Iterable[Record], policy: Policy) -> list[tuple[Record, Record | None]]:
+    """Every record with the one before it in its scope, of another position; known: in the order of positions."""
     pairs: list[tuple[Record, Record | None]] = []
-    before: dict[Scope, list[Record]] = {}
-    for record in sorted(known, key=lambda r: _sortable(_position(policy, r))):
-        earlier = [r for r in before.get(record.scope, []) if _position(policy, r) != _position(policy, record)]
-        pairs.append((record, earlier[-1] if earlier else None))
-        before.setdefault(record.scope, []).append(record)
+    latest: dict[Scope, tuple[Record, Record | None]] = {}
+    for record in known:
+        before, earlier = latest.get(record.scope, (None, None))
+        if before is not None and _position(policy, before) == _position(policy, record):
+            before = earlier
+        latest[record.scope] = record, before
+        pairs.append(latest[record.scope])
     return pairs
 
 

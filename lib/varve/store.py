@@ -19,6 +19,7 @@ import deltalake
 import pyarrow
 from delta.tables import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow.parquet import filters_to_expression
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -33,6 +34,8 @@ ONCE: Final = 1  # the version of a transaction that happens once: a manifest's
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
 SMALL_FILE: Final = 32 * 1024**2
 LARGE_FILE: Final = 128 * 1024**2
+
+Conditions = Sequence[tuple[str, str, Any]]  # (column, operator, value), all of which hold
 
 _TXN: Final = "spark.databricks.delta.write.txn{}"
 _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
@@ -142,14 +145,24 @@ class Store:
             if all(str(file[f"partition.{column}"]).lower() == value for column, value in partition.items())
         )
 
-    def small(self, layer: str, table: str, **partition: str) -> list[dict[str, Any]]:
-        """The rows of one small partition of a table, read without a Spark job."""
+    def small(
+        self, layer: str, table: str, *, columns: Sequence[str] | None = None, where: Sequence[Conditions] = (),
+        **partition: str,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The rows of one small partition of a table, read without a Spark job.
+
+        columns: only these (None: all); where: only rows that fulfil one of these. Files that hold no such row by
+        their statistics are not opened."""
         log = self._log(layer, table)
         if log is None or not self.rows(layer, table, **partition):
             return []
-        filters = [(column, "=", value) for column, value in partition.items()]
-        rows: list[dict[str, Any]] = log.to_pyarrow_table(filters=filters).to_pylist()
-        return rows
+        here = [(column, "=", value) for column, value in partition.items()]
+        filters = [[*here, *conditions] for conditions in where] or [here]
+        # Pruned first: pyarrow takes some milliseconds for each file that it is told of.
+        files = log.to_pyarrow_dataset(file_pruning_predicate=filters)
+        rows = files.to_table(columns=columns and list(columns), filter=filters_to_expression(filters))
+        found: list[dict[str, Any]] = rows.to_pylist()
+        return found
 
     def metrics(self, layer: str, table: str) -> Commit:
         """What the last commit added."""

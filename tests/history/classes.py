@@ -63,6 +63,7 @@ COMMON = frozenset(
         "snapshot changes",
         "snapshot deletes",
         "snapshot leaves a key out of it",
+        "snapshot leaves a key out of which it holds a good row",
         "change below a snapshot",
         "retract below a snapshot",
         "key first seen behind a snapshot",
@@ -239,6 +240,8 @@ def _snapshot(
     if said.excluded & seen.keys():
         yield "snapshot leaves a key out of it"
     rows = {(scope, key): law.compared(values) for scope, key, values in said.rows}
+    if said.excluded & seen.keys() & rows.keys():
+        yield "snapshot leaves a key out of which it holds a good row"
     for identity, life in seen.items():
         if identity[0] in said.scopes and identity not in said.excluded:
             before = oracle.state_at(oracle.counting(life, law), said.as_of, law)

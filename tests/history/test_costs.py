@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import deltalake
@@ -14,9 +15,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from varve import unfolded
+from varve.store import Store
 
+from .cases import Case, world_of
 from .engine import ENTITY, Engine
 from .test_store_history import hide, jobs_of, told_in_loads
+from .worlds import TIME_LAW
 
 IN_ORDER = ("a.b:A@1 k.1:A@1 x.y:A@1 z.z:A@1", "a.b:B@3 x.y:-@3", "a.b:C@5 k.1:A@5 n.n:A@5 z.z:-@5")
 
@@ -191,3 +195,38 @@ def test_where_very_many_keys_are_touched_none_is_broadcast(
             engine.table.fold()
             engine.check(engine.table.versions(), f"the versions with {name}")
     engine.check_log()
+
+
+@pytest.fixture
+def details(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The details of snapshots' records, 256 checksums each, as they are read."""
+    found, small = list[str](), Store.small
+
+    def counted(store: Store, *table: str, **asked: Any) -> list[dict[str, Any]]:
+        rows = small(store, *table, **asked)
+        found.extend(row["detail"] for row in rows if row.get("detail") is not None)
+        return rows
+
+    monkeypatch.setattr(Store, "small", counted)
+    return found
+
+
+def test_what_is_read_of_the_snapshots_in_the_log(
+    shared_spark: SparkSession, lake_dir: Path, details: list[str]
+) -> None:
+    said = "A@1 | S@3{A} | S@5{A} | S@7{B} | C@8 | C@2 | S@9{C}"
+    world, _ = world_of([Case("", said, "")], TIME_LAW)
+    engine = Engine(shared_spark, str(lake_dir), world)
+    names = list(world.manifests)
+    for name in names[:4]:
+        engine.hear(name)
+    assert len(details) == 2, "a snapshot reads the detail of the one before it, of none else"
+    details.clear()
+    bring_back = hide(engine, f"{ENTITY}_changes")
+    engine.hear(names[4])
+    bring_back()
+    engine.hear(names[5])
+    assert details == [], "changes read no detail; those on time no record either"
+    engine.hear(names[6])
+    assert len(details) == 1
+    engine.check(engine.folded(), "the versions")

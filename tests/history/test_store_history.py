@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from contextlib import nullcontext
+import os
+import time
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -209,6 +211,27 @@ def test_an_empty_append_is_remembered_and_writes_no_file(shared_spark: SparkSes
     engine.table.append(nothing, txn="nothing")
     assert jobs_of(shared_spark, engine.table.fold) == 0
     assert table_versions(engine) == committed
+    engine.check(engine.table.read(), "read")
+
+
+@contextmanager
+def machine_in(zone: str) -> Iterator[None]:
+    """The process as on a machine of that time zone: PySpark collects timestamps as times of day there."""
+    try:
+        with patch.dict(os.environ, TZ=zone):
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
+
+
+def test_snapshots_are_called_in_any_time_zone(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """04:30 UTC is 05:30 in Madrid, and before a snapshot of 05:00 UTC all the same."""
+    world, _ = world_of([Case("", "A@1 | S@5{A} | B@4.5", "A[1,4.5) B[4.5,5) A[5,)")], TIME_LAW)
+    engine = Engine(shared_spark, str(lake_dir), world)
+    with machine_in("Europe/Madrid"):
+        for step in world.steps:
+            engine.take(step)
     engine.check(engine.table.read(), "read")
 
 

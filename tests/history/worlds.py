@@ -168,9 +168,10 @@ def world(draw: Random, law: Law, *, seeds: Sequence[int], scopes: int, batches:
         excluded: set[tuple[Scope, Key]] = set()
         for own, scope, keys in histories:
             for key in keys[: own.randint(1, len(keys))] if scope in present else ():
-                if own.random() < 0.1:
+                is_excluded = own.random() < 0.1
+                if is_excluded:
                     excluded.add((scope, key))
-                elif own.random() < 0.6:
+                if own.random() < (0.4 if is_excluded else 0.6):  # a key may have a rejected row and a good one
                     rows.append((scope, key, values(own, law, generation=0)))
         manifests[f"snapshot-{number}"] = Picture(
             f"snapshot-{number}",

@@ -33,8 +33,10 @@ class Crossing:
         for document, source in self.sources:
             _add_wrong_datasets(document, source, contracts, self.known)
         bronze = {contract.table: contract for contract in contracts.values() if contract.layer == "bronze"}
+        pictured = self._pictured()
         for document, contract in self.contracts:
             _add_wrong_feeds(document, contract, bronze, self.known is None or bool(self.known - contracts.keys()))
+            _add_unordered_snapshots(document, contract, pictured)
             _add_missing_codes(document, contract, self.codes_dir)
             if not has_pseudonym_keys and (personal := [c.name for c in contract.columns if c.personal]):
                 document.refuse(
@@ -43,6 +45,15 @@ class Crossing:
                     found=personal[0],
                     expected=f"pseudonyms: {{current: k1, keys: {{k1: ${{env:…}}}}}} in {settings_file}",
                 )
+
+    def _pictured(self) -> dict[str, str]:
+        """Bronze tables that are loaded from snapshots -> the file of their source."""
+        return {
+            f"{source.source}_{name}": document.shown
+            for document, source in self.sources
+            for name, dataset in source.named.items()
+            if dataset.mode == "snapshot"
+        }
 
     def _add_twins(self) -> None:
         seen: dict[tuple[str, str], str] = {}
@@ -156,6 +167,21 @@ def _add_wrong_feeds(document: Document, contract: Contract, bronze: Mapping[str
         )
         columns = sorted({name for part in parts for name in part.names}) if len(parts) >= len(contract.feeds) else None
         add_wrong_sql(document, (*_facts(document), "history", "deleted_when"), rule, columns)
+
+
+def _add_unordered_snapshots(document: Document, contract: Contract, pictured: Mapping[str, str]) -> None:
+    """pictured: bronze tables that are loaded from snapshots -> the file of their source."""
+    if contract.history is None or contract.history.domain != "sequence":
+        return
+    for index, feed in enumerate(contract.feeds):
+        if feed.bronze in pictured:
+            document.refuse(
+                (*_facts(document), "feeds", index, "bronze"),
+                f"{contract.table} is ordered by a sequence, and snapshots have none",
+                found=f"{feed.bronze} with mode: snapshot in {pictured[feed.bronze]}",
+                expected="mode: changes for files, mode: incremental for a database",
+                remedy="Or order it by time: leave domain: sequence out.",
+            )
 
 
 def _add_missing_codes(document: Document, contract: Contract, codes_dir: Path) -> None:

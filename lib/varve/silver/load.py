@@ -135,9 +135,9 @@ class EntityLoad:
         judge: told the guard's verdict on every scope of a snapshot, says whether it may come in.
         Returns what was done to each scope that came in.
         """
-        if (hidden := self.hidden(window)) is not None:
+        if (final := self.final_verdict(window)) is not None:
             for scope in window.scopes:
-                judge(scope, hidden)
+                judge(scope, final)
             return {}
         rows = self.conformed(window).persist()
         try:
@@ -186,9 +186,8 @@ class EntityLoad:
         """Whether this scope of the snapshot may come in: by the contract's guard, and as the first of its moment."""
         verdict = guarded(self.contract.guard or Guard(), comparison.counts[scope], tally)
         snapshot = comparison.snapshot
-        if snapshot.sequence is not None or verdict.refusal or not comparison.counts[scope].differs:
-            return verdict
-        if all(r.scope != scope or r.as_of != snapshot.as_of for r in snapshots.records(self.history)):
+        is_first = snapshot.sequence is not None or scope not in comparison.twins
+        if is_first or verdict.refusal or not comparison.counts[scope].differs:
             return verdict
         again = f"restate --table {self.contract.table} --day {snapshot.as_of:%Y-%m-%d} --scope {scope} --reason …"
         return replace(
@@ -196,9 +195,14 @@ class EntityLoad:
             refusal=f"the scope has another snapshot of that very moment, which ./spark-submit.sh {again} replaces",
         )
 
-    def hidden(self, window: Window) -> Verdict | None:
-        """The verdict on a snapshot from behind the horizon of the history; None of every other window."""
-        found = horizon.of(self.history) if window.asserts_absence else None
+    def final_verdict(self, window: Window) -> Verdict | None:
+        """The verdict on a snapshot that nobody can let in: it lies behind the horizon of the history, or has no place
+        in its order; None of every other window."""
+        if not window.asserts_absence:
+            return None
+        if self.history.policy.domain == "sequence":
+            return Verdict({}, f"{self.table} is ordered by a sequence, and a snapshot has none", is_final=True)
+        found = horizon.of(self.history)
         if found is None or window.manifest.as_of >= found.moment:
             return None
         refusal = f"it is from before {found.moment:%Y-%m-%d %H:%M}, of which the history keeps nothing"

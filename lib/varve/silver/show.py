@@ -45,8 +45,8 @@ def plan_of(load: EntityLoad, wanted: frozenset[Scope]) -> Table | str:
 
 
 def _snapshot(load: EntityLoad, window: Window) -> _Preview:
-    if (hidden := load.hidden(window)) is not None:
-        refused = ((str(scope), *["-"] * 5, f"parks it: {hidden.refusal}") for scope in window.scopes)
+    if (final := load.final_verdict(window)) is not None:
+        refused = ((str(scope), *["-"] * 5, f"parks it: {final.refusal}") for scope in window.scopes)
         return _Preview(tuple(refused), ())
     rows = load.conformed(window).persist()
     tallies = load.tallies(rows)

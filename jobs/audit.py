@@ -12,6 +12,7 @@ from varve.arguments import Parser, launch
 from varve.errors import ParkedError
 from varve.history_table import HistoryTable
 from varve.lake import Lake
+from varve.ledger import Task
 
 SHOWN = 20  # findings per entity
 
@@ -25,35 +26,46 @@ def parser() -> Parser:
 
 
 def run(lake: Lake, args: Namespace) -> None:
-    """Audit every entity; findings that are not repaired end in exit 3."""
+    """Audit every entity; what is wrong and not repaired ends in exit 3."""
     console = Console(highlight=False)
     for entity in args.table or lake.config.entities():
         history = HistoryTable.of(lake.store, lake.config.silver_contract(entity))
-        with lake.ledger.task("audit", f"silver.{entity}") as task:
-            if not lake.store.exists(history.layer, entity):
-                task.skip()
+        name, anew = f"silver.{entity}", f"./spark-submit.sh silver --table {entity}"
+        with lake.ledger.task("audit", name) as task:
+            if not lake.store.exists(history.layer, history.log_table):
+                task.skip("nothing was loaded yet")
                 continue
-            findings = history.audit().persist()
-            found = findings.count()
-            console.print(f"silver.{entity}: {found or 'no'} {'finding' if found == 1 else 'findings'}")
-            if found:
-                shown = findings.orderBy("kind", *history.policy.identity).limit(SHOWN).collect()
-                table = Table("kind", *history.policy.identity, "versions")
-                for row in shown:
-                    table.add_row(row.kind, *(str(row[c]) for c in history.policy.identity), row.detail)
-                console.print(table)
-            findings.unpersist()
-            if found and args.repair:
-                fold = history.repair()
-                console.print(f"silver.{entity}: {fold.removed} versions replaced by {fold.inserted}")
-            elif found:
-                task.parked(
-                    ParkedError(
-                        f"{found} findings",
-                        where=f"silver.{entity}",
-                        remedy=f"./spark-submit.sh audit --table {entity} --repair",
-                    )
-                )
+            is_lost = not lake.store.exists(history.layer, entity)
+            reason = "the versions are not there" if is_lost else history.outgrown()
+            if reason is None:
+                judge(history, task, console, repair=args.repair)
+            elif args.repair:
+                rows = history.fold().inserted
+                console.print(f"{name}: {reason}; {rows} versions made anew from the log", soft_wrap=True)
+            else:
+                console.print(f"{name}: not audited, {reason}; {anew} makes them anew from the log", soft_wrap=True)
+                task.parked(ParkedError(reason, where=name, remedy=anew)) if is_lost else task.skip(reason)
+
+
+def judge(history: HistoryTable, task: Task, console: Console, *, repair: bool) -> None:
+    """Print what is wrong with the versions, and mend it or park the task."""
+    name, identity = f"silver.{history.entity}", history.policy.identity
+    findings = history.audit().persist()
+    found = findings.count()
+    console.print(f"{name}: {found or 'no'} {'finding' if found == 1 else 'findings'}")
+    if found:
+        table = Table("kind", *identity, "versions")
+        for row in findings.orderBy("kind", *identity).limit(SHOWN).collect():
+            table.add_row(row.kind, *(str(row[c]) for c in identity), row.detail)
+        console.print(table)
+    findings.unpersist()
+    if found and repair:
+        fold = history.repair()
+        console.print(f"{name}: {fold.removed} versions replaced by {fold.inserted}")
+    elif found:
+        remedy = f"./spark-submit.sh audit --table {history.entity} --repair"
+        what = f"{found} {'finding' if found == 1 else 'findings'}"
+        task.parked(ParkedError(what, where=name, remedy=remedy))
 
 
 if __name__ == "__main__":

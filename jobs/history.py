@@ -40,11 +40,11 @@ def run(lake: Lake, args: Namespace) -> None:
             print(json.dumps(record, default=str))
         return
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    named = ", ".join(f"{column} = {value}" for column, value in key.items())
     if life.versions:
-        title = f"silver.{args.table}: {', '.join(f'{c} = {v}' for c, v in key.items())}"
-        console.print(versions_table(title, life))
+        console.print(versions_table(f"silver.{args.table}: {named}", life))
     else:
-        console.print(f"silver.{args.table} knows no {key}.")
+        console.print(f"silver.{args.table} knows no {named}.")
     if args.changes:
         console.print(changes_table(life))
 

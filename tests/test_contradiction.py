@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def test_what_contradicts_is_in_the_rejects_once_and_one_is_taken_back(tmp_path:
     cells[-2] = "99"  # the last column of the entity; after it stands the owner
     file.write_text("\n".join([header, first, ",".join(cells), *rest]) + "\n", "utf-8")
     jobs = Jobs.at(tmp_path / "lake", spark, "first", conf=source.conf)
-    with pytest.raises(ParkedError, match=r"2 statements contradict.*restate --table"):
+    with pytest.raises(ParkedError, match=r"2 statements contradict.*restate --table") as parked:
         source.load(jobs)
     source.load(jobs)  # nothing new: nothing more is said
 
@@ -40,7 +42,11 @@ def test_what_contradicts_is_in_the_rejects_once_and_one_is_taken_back(tmp_path:
     words = ("--table", source.entity, "--key", "k", "--key", "n0", "--at", "2026-03-01", "--reason", "sent twice")
     with pytest.raises(UsageError, match=f"2 statements are meant.*{changed}=99"):
         jobs.run("restate", *words)
-    jobs.run("restate", *words, "--says", f"{changed}=99")
-    assert sorted(jobs.rows(table, f"{source.keys[1]}, {changed}")) == [("n0", 1), ("n1", 2)]
+    typed = re.search(r"spark-submit.sh restate (.*--says (\w+)=(\d+) --reason \S+);", str(parked.value.remedy))
+    assert typed is not None, parked.value.remedy
+    assert (typed[2], typed[3] in ("1", "99")) == (changed, True)
+    jobs.run("restate", *shlex.split(typed[1]))
+    left = 100 - int(typed[3])
+    assert sorted(jobs.rows(table, f"{source.keys[1]}, {changed}")) == [("n0", left), ("n1", 2)]
     with pytest.raises(UsageError, match="0 statements are meant"):
-        jobs.run("restate", *words, "--says", f"{changed}=99")
+        jobs.run("restate", *words, "--says", f"{changed}={typed[3]}")

@@ -7,11 +7,23 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from in_process import Jobs
+from in_process import PROJECT, Jobs
 from test_invented_source import Invented
+from varve.config import load
 from varve.errors import ParkedError, UsageError
+from varve.planning import plan
 
 EXPIRE = ("--expire-before", "2026-03-03")
+
+
+def test_a_graph_maintains_every_week() -> None:
+    """What it names is there, and it names no day: the contracts say how long."""
+    config = load(PROJECT / "conf")
+    (task,) = config.graphs["weekly"].in_order()
+    (call,) = plan(task, {}, config.directory).calls
+    assert call.file.name == "maintain.py"
+    assert (call.args.table, call.args.expire_before, call.args.keep_days) == (None, None, None)
+    assert any("history" in config.silver_contract(entity).retain for entity in config.entities())
 
 
 def versions_of_tables(jobs: Jobs) -> dict[tuple[str, str], int | None]:

@@ -30,17 +30,19 @@ import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
 
+from varve import clock
 from varve.config import Config, load
 from varve.console import Screen
 from varve.errors import UsageError, VarveError
 from varve.lake import Lake
 from varve.ledger import exit_code
 from varve.outcomes import Report, State, Step
+from varve.unreadable import as_ours
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 INTERRUPTED: Final = 130
@@ -69,7 +71,7 @@ def moment(text: str) -> datetime:
     except ValueError:
         expected = "such as 2026-03-01 or 2026-03-01T12:00+01:00"
         raise argparse.ArgumentTypeError(f"{text} is no time, expected {expected}") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return clock.utc(found)
 
 
 def launch(run: Job, parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str], *, writes: bool = True) -> int:
@@ -96,7 +98,9 @@ def execute(
     """Everything around a run: read the command line and the configuration, lock the lake, turn errors into exit codes.
 
     parser: makes the parser, given a function that reads the configuration (most need none, and help works without).
+    Moments are read and shown in UTC: the process works in it from here on.
     """
+    clock.work_in_utc()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter must not end a run
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     screen = Screen()
@@ -129,7 +133,8 @@ def execute(
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except Exception as raised:
+        error = raised if lake is None else as_ours(raised, lake.root)
         screen.error(error, trace=_trace(error, lake))
         return exit_code(error)
 
@@ -200,7 +205,7 @@ def _place(text: str | None) -> str | None:
     return text if not text or "://" in text else str(Path(text).absolute())
 
 
-def _trace(error: Exception, lake: Lake | None) -> Path | None:
+def _trace(error: BaseException, lake: Lake | None) -> Path | None:
     """Where the trace of an unexpected error was written; ours say what is needed and have none."""
     if isinstance(error, VarveError):
         return None

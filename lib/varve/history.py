@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
 from typing import TYPE_CHECKING, Final, Literal
 from zlib import crc32
 
@@ -586,11 +585,14 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
 
     clock = ("op", "valid_from", "sequence", "recorded_at")
     opened = timeline(earlier.select(*names, *policy.payload, *clock), policy).filter("is_current")
-    told = F.min(F.struct("recorded_at", "manifest", "contract_version")).alias("_told")
-    source = said.filter(F.col("op").isin(UPSERT, RESTORE)).groupBy(*names, "valid_from").agg(told)
+    # What opened the version: it says the same, recorded when the version was, and at its time; of a number that was
+    # extracted twice one row may give the time and another the knowledge.
+    opener = [*names, "row_hash", "recorded_at", *(["valid_from"] if policy.domain == "time" else [])]
+    told = F.min(F.struct("manifest", "contract_version")).alias("_told")
+    upserts = said.filter(F.col("op").isin(UPSERT, RESTORE)).withColumn("row_hash", row_hash(policy.attributes))
     anchors = (
         opened.join(last.select(*names, "sequence"), names)
-        .join(source, [*names, "valid_from"], "left")
+        .join(upserts.groupBy(*opener).agg(told), opener, "left")
         .select(
             *names, *policy.payload, F.lit(UPSERT).alias("op"), "valid_from", "sequence", "recorded_at",
             F.col("_told.manifest").alias("manifest"), F.col("_told.contract_version").alias("contract_version"),
@@ -624,7 +626,8 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
 
     Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns
     contradict its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and
-    that is absent)."""
+    that is absent), low_position (last_position is below what the key's log has seen: late changes would be folded as
+    if on time; one above it is lawful, for an expiry takes positions out of the log)."""
     life = Window.partitionBy(*policy.identity).orderBy("valid_from", F.col("valid_to").asc_nulls_last())
     key = Window.partitionBy(*policy.identity)
     following = F.lead("valid_from").over(life)
@@ -648,20 +651,21 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     found = F.array_compact(F.array(*[F.when(test, F.lit(kind)) for kind, test in findings.items()]))
     own = rows.select(*policy.identity, "valid_from", F.explode(found).alias("kind"))
     compare = [c for c in versions.columns if c not in ("last_position", "row_hash")]
-    lawful = timeline(changes, policy)
-    key_columns = [*policy.identity, "valid_from"]
-    extra = (
-        versions.select(*compare)
-        .exceptAll(lawful.select(*compare))
-        .select(*key_columns, F.lit("not_in_log").alias("kind"))
+    stored = versions.select(*compare, F.col("last_position").alias("_has"), F.lit(1).alias("_count"))
+    lawful = timeline(changes, policy).select(*compare, F.col("last_position").alias("_due"), F.lit(-1).alias("_count"))
+    surplus, is_low = F.sum("_count"), ~F.coalesce(_reaches(F.min("_has"), F.max("_due"), policy), F.lit(False))
+    kind = (
+        F.when(surplus > 0, "not_in_log").when(surplus < 0, "missing").when(F.col("is_open") & is_low, "low_position")
     )
-    absent = (
-        lawful.select(*compare)
-        .exceptAll(versions.select(*compare))
-        .select(*key_columns, F.lit("missing").alias("kind"))
+    beside = (
+        stored.unionByName(lawful, allowMissingColumns=True)
+        .groupBy(*compare)
+        .agg(kind.alias("kind"))
+        .filter("kind is not null")
+        .select(*policy.identity, "valid_from", "kind")
     )
     return (
-        reduce(DataFrame.unionByName, (own, extra, absent))
+        own.unionByName(beside)
         .groupBy(*policy.identity, "kind")
         .agg(
             F.concat(
@@ -669,6 +673,14 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
             ).alias("detail")
         )
     )
+
+
+def _reaches(position: Column, other: Column, policy: Policy) -> Column:
+    """Whether a last_position is not below another, in what `continues` compares; nulls lowest."""
+    reaches = position["valid_from"] >= other["valid_from"]
+    if policy.domain == "sequence":
+        reaches &= other["sequence"].isNull() | (position["sequence"] >= other["sequence"])
+    return reaches
 
 
 def of_identities(frame: DataFrame, identities: DataFrame, by: Sequence[str], *, keep: bool = True) -> DataFrame:

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import folding, history, horizon, snapshots, upkeep
+from varve.clock import utc
 from varve.errors import ContractError
 from varve.folding import FOLD, Fold
 from varve.history import Policy
@@ -161,16 +162,21 @@ class HistoryTable:
         return self.unfolded.read(behind, is_narrow=is_narrow)
 
     def as_of(self, valid_at: datetime) -> DataFrame:
-        """The live rows that were valid at a moment (UTC); raises ContractError when it lies behind the horizon."""
-        horizon.must_not_hide(self, valid_at)
+        """The live rows that were valid at a moment (UTC where it has no offset).
+
+        Raises ContractError when it lies behind the horizon."""
+        valid_at = utc(valid_at)
+        horizon.must_not_hide(horizon.of(self), self.entity, valid_at)
         return history.as_of(self.read(), valid_at)
 
     def as_known(self, valid_at: datetime, known_at: datetime) -> DataFrame:
-        """The live rows that were valid at `valid_at` by what had been recorded by `known_at` (both UTC).
+        """The live rows that were valid at `valid_at` by what had been recorded by `known_at` (both UTC where they have
+        no offset).
 
         Raises ContractError when the horizon has merged what would tell it.
         """
-        horizon.must_not_hide(self, valid_at, known_at)
+        valid_at, known_at = utc(valid_at), utc(known_at)
+        horizon.must_not_hide(horizon.of(self), self.entity, valid_at, known_at)
         return history.as_known(self.log(), valid_at, known_at, self.policy)
 
     # --- appending --------------------------------------------------------------------------------------------

@@ -13,19 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from varve import history, snapshots, upkeep
+from varve.clock import utc
 from varve.errors import ContractError
 from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 
 if TYPE_CHECKING:
     from varve.history_table import HistoryTable
+    from varve.store import Store
 
 HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
 TRIMMED: Final = "trimmed"
@@ -86,16 +88,21 @@ def since(retain: str, now: datetime) -> datetime:
 
 def of(table: HistoryTable) -> Horizon | None:
     """The horizon of a table, None when nothing has expired; no Spark job."""
-    if table.store.transaction(table.layer, table.log_table, HORIZON) is None:
+    return recorded(table.store, table.layer, table.log_table)
+
+
+def recorded(store: Store, layer: str, log_table: str) -> Horizon | None:
+    """The horizon that a log has recorded, None when nothing has expired; no Spark job."""
+    if store.transaction(layer, log_table, HORIZON) is None:
         return None
     moment, numbers, known = FIRST, dict[Scope, Any](), FIRST
-    for row in table.store.small(table.layer, table.log_table, record=HORIZON):
+    for row in store.small(layer, log_table, record=HORIZON):
         scope = Scope(*(row[c] for c in SCOPE_COLUMNS))
-        moment = max(moment, row["valid_from"].astimezone(UTC))
+        moment = max(moment, utc(row["valid_from"]))
         if row["sequence"] is not None:
             numbers[scope] = max(row["sequence"], numbers.get(scope, row["sequence"]))
         if row["recorded_at"] is not None:
-            known = max(known, row["recorded_at"].astimezone(UTC))
+            known = max(known, utc(row["recorded_at"]))
     return Horizon(moment, numbers, known if known > FIRST else None)
 
 
@@ -109,7 +116,7 @@ def may_pass_over(table: HistoryTable, moment: datetime) -> bool:
         if file["partition.record"] not in ("waiting", HORIZON) and (
             earliest is None
             or latest is None
-            or (_utc(earliest) < moment and _utc(latest) + snapshots.STATISTICS_STEP >= reached)
+            or (utc(earliest) < moment and utc(latest) + snapshots.STATISTICS_STEP >= reached)
         ):
             return True
     return False
@@ -124,22 +131,30 @@ def ahead(table: HistoryTable, changes: DataFrame) -> DataFrame:
     return changes if found is None else changes.filter(~found.hides(table.policy))
 
 
-def must_not_hide(table: HistoryTable, valid_at: datetime, known_at: datetime | None = None) -> None:
-    """Raise ContractError when the history does not tell any more what is asked: what was valid at a moment, as it was
-    known at another (both UTC)."""
-    found = of(table)
+def must_not_hide(found: Horizon | None, entity: str, valid_at: datetime, known_at: datetime | None = None) -> None:
+    """Raise ContractError when a history with this horizon does not tell any more what is asked: what was valid at a
+    moment, as it was known at another (both aware)."""
     if found is None:
         return
     if valid_at < found.moment:
         raise ContractError(
-            "the history tells nothing of a time before its horizon", where=table.entity,
+            "the history tells nothing of a time before its horizon", where=f"silver.{entity}",
             found=valid_at.isoformat(), expected=f"{found.moment.isoformat()} or later",
+            remedy=f'./spark-submit.sh sql --as-of {_typed(found.moment)} "select * from silver.{entity}" '
+            "is the earliest that it tells.",
         )  # fmt: skip
     if known_at is not None and found.known_at is not None and known_at < found.known_at:
         raise ContractError(
             "the history does not tell any more what was known then: what lies behind its horizon is merged",
-            where=table.entity, found=known_at.isoformat(), expected=f"{found.known_at.isoformat()} or later",
+            where=f"silver.{entity}", found=known_at.isoformat(), expected=f"{found.known_at.isoformat()} or later",
+            remedy=f"as_known(valid_at, datetime.fromisoformat('{found.known_at.isoformat()}')) is the earliest "
+            "knowledge that it tells.",
         )  # fmt: skip
+
+
+def _typed(moment: datetime) -> str:
+    """A moment as a person types it: the day, where that is all."""
+    return moment.date().isoformat() if moment.time() == time() else moment.isoformat()
 
 
 def must_not_hide_snapshot(table: HistoryTable, snapshot: snapshots.Snapshot) -> None:
@@ -151,8 +166,10 @@ def must_not_hide_snapshot(table: HistoryTable, snapshot: snapshots.Snapshot) ->
         if found.hides_snapshot(policy, scope, snapshot.as_of, snapshot.sequence):
             raise ContractError(
                 "the snapshot lies behind the horizon of the history: what it would be compared with is not kept",
-                where=f"{table.entity} {scope}, manifest {snapshot.manifest}", found=snapshot.as_of.isoformat(),
+                where=f"silver.{table.entity} {scope}, manifest {snapshot.manifest}", found=snapshot.as_of.isoformat(),
                 expected=f"{found.moment.isoformat()} or later",
+                remedy=f"./spark-submit.sh silver --table {table.entity} --scope {scope} "
+                '--discard "from behind the horizon" lets the later ones go on.',
             )  # fmt: skip
 
 
@@ -166,7 +183,10 @@ def expire(table: HistoryTable, before: datetime) -> Expiry:
     the horizon on what they said, and say so whatever else arrives.
     """
     if before.tzinfo is None:
-        raise ContractError("a horizon needs a time zone", where=table.entity, found=before.isoformat())
+        raise ContractError(
+            "a horizon needs a time zone", where=f"silver.{table.entity}", found=before.isoformat(),
+            expected=f"such as {before.replace(tzinfo=UTC).isoformat()}",
+        )  # fmt: skip
     if not table.store.exists(table.layer, table.log_table):
         return Expiry()
     table.fold()
@@ -212,10 +232,6 @@ class _Lot:
 
 def _greatest(one: Any, other: Any) -> Any:
     return max((value for value in (one, other) if value is not None), default=None)
-
-
-def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _number(moment: datetime) -> int:

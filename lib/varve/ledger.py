@@ -31,6 +31,7 @@ from varve import ops
 from varve.errors import ParkedError, UsageError, VarveError
 from varve.journal import Decision, Event, Journal, Row, Status, Verdict, closed, take_in
 from varve.scope import Scope
+from varve.unreadable import as_ours
 
 # When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
 PRECEDENCE: Final = (1, 2, 4, 3, 0)
@@ -140,11 +141,14 @@ class Ledger:
             yield
             if place.kept:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
-        except BaseException as error:
+        except BaseException as raised:
+            error = as_ours(raised, self.root)
             status = _status(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
             self._end("drop" if told else "row", _failed(row, error))
-            raise
+            if error is raised:
+                raise
+            raise error from raised
         else:
             self._end("drop", row)
         finally:
@@ -166,11 +170,15 @@ class Ledger:
         began = time.monotonic()
         try:
             yield task
-        except BaseException as error:
+        except BaseException as raised:
+            error = as_ours(raised, self.root)
             self._end("row", _failed(task.row, error), began)
-            if not (keep_going and isinstance(error, Exception) and place):
+            if keep_going and isinstance(error, Exception) and place:
+                place.kept.append(error)
+            elif error is raised:
                 raise
-            place.kept.append(error)
+            else:
+                raise error from raised
         else:
             row = replace(task.row, status="done") if task.row.status == "running" else task.row
             self._end("row", row, began)

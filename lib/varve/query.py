@@ -21,8 +21,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DataType, NumericType
 
+from varve import horizon
+from varve.clock import utc
 from varve.errors import UsageError
 from varve.history import AUTO_CDC_ROWS, auto_cdc_columns, is_valid_at
+from varve.store import Store
+from varve.unreadable import as_ours
 
 AUTO_CDC: Final = "__auto_cdc"
 LAYERS: Final = ("bronze", "silver", "gold", "ops")
@@ -59,7 +63,8 @@ def ask(
     """The answer to `query`, at most `limit` rows. What is wrong with the query is a UsageError in Spark's own words.
 
     session: called only when the query names tables that are there. as_json: one column, a JSON object per row.
-    as_of: entities are as they were at that moment.
+    as_of: entities are as they were at that moment (UTC where it has no offset); ContractError when it lies behind the
+    horizon of one of them.
     """
     query = query.strip().rstrip(";").strip()
     stored = tables(root)
@@ -74,11 +79,15 @@ def ask(
     spark = session()
     named = {f"{layer}.{name}".lower() for layer, name in _NAME.findall(query)}
     wanted = known if words[0].lower() == "show" else [table for table in known if table in named]
-    if as_of is not None and not entities.intersection(wanted):
-        raise UsageError(
-            "nothing that the query names has a history", where="--as-of", found=", ".join(wanted) or "no table",
-            expected=", ".join(sorted(entities)) or "no entity is loaded yet",
-        )  # fmt: skip
+    if as_of is not None:
+        if not entities.intersection(wanted):
+            raise UsageError(
+                "nothing that the query names has a history", where="--as-of", found=", ".join(wanted) or "no table",
+                expected=", ".join(sorted(entities)) or "no entity is loaded yet",
+            )  # fmt: skip
+        for layer, entity in (name.split(".") for name in sorted(entities & named)):
+            found = horizon.recorded(Store(session, root), layer, f"{entity}_changes")
+            horizon.must_not_hide(found, entity, utc(as_of))
     try:
         _register(spark, root, [table for table in wanted if not table.endswith(AUTO_CDC)], entities, as_of)
         _register_auto_cdc(spark, root, [table for table in wanted if table.endswith(AUTO_CDC)])
@@ -86,10 +95,10 @@ def ask(
             spark.sql(f"EXPLAIN SELECT * FROM (\n{query}\n)")
         frame = spark.sql(query)
     except PySparkException as error:
-        raise _refused(error, known) from None
+        raise _refused(error, root, known) from None
     text = _as_json(frame) if as_json else _as_text(frame)
     columns = tuple((field.name, isinstance(field.dataType, NumericType)) for field in frame.schema.fields)
-    return Answer(columns, _rows(text if limit is None else text.limit(limit), known))
+    return Answer(columns, _rows(text if limit is None else text.limit(limit), root, known))
 
 
 def _register(
@@ -134,15 +143,17 @@ def _as_json(frame: DataFrame) -> DataFrame:
     return frame.select(F.to_json(F.struct("*"), {"ignoreNullFields": "false"}))
 
 
-def _rows(frame: DataFrame, known: list[str]) -> Iterator[tuple[str | None, ...]]:
+def _rows(frame: DataFrame, root: Path, known: list[str]) -> Iterator[tuple[str | None, ...]]:
     try:
         for row in frame.toLocalIterator():
             yield tuple(row)
     except PySparkException as error:  # a cast or a division that fails only when the row is read
-        raise _refused(error, known) from None
+        raise _refused(error, root, known) from None
 
 
-def _refused(error: PySparkException, known: list[str]) -> UsageError:
+def _refused(error: PySparkException, root: Path, known: list[str]) -> BaseException:
+    if (ours := as_ours(error, root)) is not error:
+        return ours
     message = error.getMessage() or str(error)
     if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND":
         missing = re.search(r"The table or view (\S+)", message)

@@ -21,6 +21,7 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from varve import clock
 from varve.config import load
 from varve.config.settings import Settings, Spark
 from varve.errors import ConfigError
@@ -34,7 +35,10 @@ NOISE = ("WARNING: Using incubator modules",)
 
 
 def build(settings: Settings, *, app: str) -> SparkSession:
-    """The process's session, made on the first call. What `settings.spark.conf` says wins over what stands here."""
+    """The process's session, made on the first call. What `settings.spark.conf` says wins over what stands here.
+
+    The process works in UTC from then on, see `clock`."""
+    clock.work_in_utc()
     if (active := SparkSession.getActiveSession()) is not None:
         return active
     # Made afresh each time and outside the working directory: Spark wants a warehouse, we never put a table there.

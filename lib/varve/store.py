@@ -27,6 +27,7 @@ from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve.errors import DefectError, StorageError
 from varve.scope import SCOPE_COLUMNS
+from varve.unreadable import mending
 
 LAYERS: Final = ("bronze", "silver", "gold", "ops")
 ONCE: Final = 1  # the version of a transaction that happens once: a manifest's
@@ -374,9 +375,10 @@ class Store:
             return None
         except DeltaError as error:
             raise StorageError(
-                "the table's log cannot be read",
+                "the table's Delta log cannot be read",
                 where=f"{layer}.{table}, version {'latest' if version is None else version}",
                 found=str(error).splitlines()[0],
+                remedy=mending(Path(self.root), layer, table) if version is None else None,
             ) from error
 
     @contextmanager

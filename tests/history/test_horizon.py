@@ -14,13 +14,14 @@ from pyspark.sql import SparkSession
 
 from varve import history, horizon
 from varve.errors import ContractError
+from varve.query import ask
 from varve.scope import Scope
 from varve.store import Store
 
 from . import oracle
 from .cases import Case, shown, statements_in, world_of
 from .engine import ENTITY, Engine
-from .frames import changes_frame, moment, versions_of
+from .frames import changes_frame, moment, policy_of, versions_of
 from .oracle import Identity, Law, Observation, Statement, Version
 from .strategies import scheduled
 from .worlds import SEQUENCE_LAW, TIE_BREAK_LAW, TIME_LAW, TIMES, Batch, Picture, Step, World, scope_of
@@ -393,6 +394,59 @@ def test_rebuild_and_repair_agree_after_an_expiry(shared_spark: SparkSession, en
     assert not engine.table.audit().isEmpty()
     engine.table.repair()
     engine.check_log()
+
+
+def test_sql_refuses_what_lies_before_the_horizon(shared_spark: SparkSession, engine: Expiring) -> None:
+    """An answer from what is left would be silently short."""
+    engine.hear("changes-0")
+    engine.expire(AT)
+
+    def states(at: datetime) -> list[str]:
+        query = f"select state from silver.{ENTITY} order by state"
+        return [str(state) for (state,) in ask(lambda: shared_spark, Path(engine.store.root), query, as_of=at).rows]
+
+    try:
+        assert states(moment_of(AT)) == ["A", "B"]
+        for before in (moment_of(AT - 1), moment_of(AT - 1).replace(tzinfo=None)):
+            with pytest.raises(ContractError, match=r"before its horizon.*sql --as-of 2026-01-01T10:00") as refused:
+                states(before)
+            assert refused.value.exit_code == 2
+    finally:
+        shared_spark.sql("DROP DATABASE IF EXISTS silver CASCADE")
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["without a horizon", "with one"])
+def test_a_moment_without_an_offset_is_utc(engine: Expiring, expired: bool) -> None:
+    engine.hear("changes-0")
+    if expired:
+        engine.expire(AT)
+    aware = moment_of(AT + 2)
+    naive = aware.replace(tzinfo=None)
+    table = engine.table
+    assert table.as_of(naive).collect() == table.as_of(aware).collect() != []
+    assert table.as_known(naive, naive).collect() == table.as_known(aware, aware).collect() != []
+
+
+@pytest.mark.parametrize(
+    ("law", "first", "second", "named"),
+    [
+        pytest.param(TIME_LAW, "A@5#1", "B@5#2", "second", id="what replaced another"),
+        pytest.param(TIME_LAW, "B@5#2", "A@5#1", "first", id="what was replaced came later"),
+        pytest.param(TIME_LAW, "A/n1@5#1~1", "A/n2@5#2~2", "second", id="overwritten alone"),
+        pytest.param(TIME_LAW, "A@5~1", "A@5~2", "first", id="a redelivery"),
+        pytest.param(TIME_LAW, "A@5~1", "A@7~2", "first", id="a no-op"),
+        pytest.param(SEQUENCE_LAW, "A@9#1~1", "A@5#1~2", "first", id="of a number extracted twice who told it first"),
+    ],
+)
+def test_an_anchor_names_the_extract_that_opened_its_version(
+    shared_spark: SparkSession, law: Law, first: str, second: str, named: str
+) -> None:
+    log = changes_frame(shared_spark, statements_in(first, scope_of(0)), law, manifest="first").unionByName(
+        changes_frame(shared_spark, statements_in(second, scope_of(0)), law, manifest="second")
+    )
+    (anchor,) = history.expired(log, moment_of(AT), policy_of(law)).collect()
+    (version,) = history.timeline(log, policy_of(law)).collect()
+    assert (anchor["manifest"], anchor["recorded_at"]) == (named, version["recorded_at"])
 
 
 NOW = datetime(2026, 3, 31, 17, 5, tzinfo=UTC)

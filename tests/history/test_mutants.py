@@ -6,24 +6,27 @@ A mutant is a substitution in the source of a module; one whose text is no longe
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import pytest
 from _pytest.mark import ParameterSet
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import history, history_table, unfolded
+from varve import folding, history, history_table, horizon, snapshots, unfolded
 
 from . import oracle
-from .cases import CASES, world_of
+from .cases import CASES, Case, world_of
 from .engine import Engine
 from .frames import changes_frame, policy_of, versions_of
 from .oracle import Identity, Law, Version
+from .test_horizon import AT, Expiring
 from .test_timeline import statements_of
 from .worlds import SEQUENCE_LAW as BY_NUMBER
 from .worlds import TIE_BREAK_LAW, TIME_LAW
@@ -93,6 +96,9 @@ def mutated(module: ModuleType, mutant: Mutant, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, name, copy)
     exec(compile(source.replace(mutant.old, mutant.new), name, "exec"), copy.__dict__)  # noqa: S102
     return copy
+
+
+Some = TypeVar("Some", bound=Engine)
 
 
 # --- mutants of the law ----------------------------------------------------------------------------------------------
@@ -172,3 +178,103 @@ def test_the_engine_itself_is_not_caught(half_folded: Engine, monkeypatch: pytes
     if great:
         monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)
     assert read_of(half_folded) == half_folded.expected()
+
+
+# --- mutants of what is written --------------------------------------------------------------------------------------
+
+MERGES = [
+    Mutant("closed rows of late keys are not found", " if split.late is None else on", ""),
+    Mutant("what nothing replaces stays", '(was, by, "full_outer")', '(was, by, "left")'),
+    Mutant("what is new does not differ", '~F.col("_is").eqNullSafe(F.col("_was"))', 'F.col("_is") != F.col("_was")'),
+]  # fmt: skip
+ASSERTIONS = [
+    Mutant("a called snapshot denies every key", 'F.coalesce("op", F.lit("delete"))', 'F.lit("delete")'),
+    Mutant("what stands at a snapshot does not call it", " | _is_at(policy, F.col(as_of), F.col(sequence))", ""),
+]
+EXPIRIES = [
+    Mutant("at the horizon is behind it", "hidden = F.col(valid_from) <", "hidden = F.col(valid_from) <="),
+    Mutant("tombstones stay", "remove(ended | _is_gone(at),", "remove(ended,"),
+    Mutant("what comes from behind counts", "changes.filter(~found.hides(table.policy))", "changes"),
+]
+SILENT = "A@1 a.b:A@1 x.y:A@1 | S@5{k.1:A,a.b:A,x.y:A} | S@9{k.1:A,x.y:A} | B@3 a.b:B@7 x.y:B@9"
+FORGOTTEN = "A@1 B@10 a.b:A@1 a.b:-@3 x.y:A@1 x.y:B@5 | B@7 n.n:C@2 x.y:C@10"
+
+
+def copied(engine: Some, folder: Path) -> Some:
+    """The same table in another folder."""
+    shutil.copytree(engine.store.root, folder)
+    copy = type(engine)(engine.spark, str(folder), engine.world)
+    copy.heard = list(engine.heard)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def silent(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Two snapshots that said nothing new; the last load comes late."""
+    world, _ = world_of([Case("silent", SILENT, "")], TIME_LAW)
+    engine = Engine(shared_spark, str(tmp_path_factory.mktemp("silent")), world)
+    for step in world.steps[:-1]:
+        engine.hear(step.manifest)
+    engine.table.fold()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def forgotten(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Expiring:
+    """A first load that is folded; the second comes from behind the horizon."""
+    world, _ = world_of([Case("forgotten", FORGOTTEN, "")], TIME_LAW)
+    engine = Expiring(shared_spark, str(tmp_path_factory.mktemp("forgotten")), world)
+    engine.hear(world.steps[0].manifest)
+    engine.table.fold()
+    return engine
+
+
+NONE = pytest.param(None, id="the engine itself", marks=pytest.mark.slow)
+
+
+def put_in(
+    module: ModuleType, mutant: Mutant | None, monkeypatch: pytest.MonkeyPatch, *users: ModuleType
+) -> ModuleType:
+    """The module with the mutant in it, as its users find it."""
+    if mutant is None:
+        return module
+    copy = mutated(module, mutant, monkeypatch)
+    assert copy is not None, f"{mutant.old!r} is no longer in {module.__name__}"
+    for user in users:
+        monkeypatch.setattr(user, module.__name__.rpartition(".")[2], copy)
+    return copy
+
+
+@pytest.mark.parametrize("mutant", [*_params(MERGES, 1), NONE])
+def test_mutant_of_a_merge_is_caught(
+    half_folded: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
+) -> None:
+    used = put_in(folding, mutant, monkeypatch, history_table)
+    monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)
+    monkeypatch.setattr(used, "REWRITE_ABOVE_SHARE", 2)
+    engine = copied(half_folded, tmp_path / "lake")
+    engine.table.fold()
+    assert (versions_of(engine.table.versions(), TIME_LAW) == engine.expected()) == (mutant is None)
+
+
+@pytest.mark.parametrize("mutant", [*_params(ASSERTIONS, 1), NONE])
+def test_mutant_of_the_assertions_is_caught(
+    silent: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
+) -> None:
+    put_in(snapshots, mutant, monkeypatch, history_table)
+    engine = copied(silent, tmp_path / "lake")
+    engine.hear(engine.world.steps[-1].manifest)
+    wrong = engine.wrong(engine.expected(), versions_of(engine.table.read(), TIME_LAW))
+    assert bool(wrong) == (mutant is not None)
+
+
+@pytest.mark.parametrize("mutant", [*_params(EXPIRIES, 1), NONE])
+def test_mutant_of_the_horizon_is_caught(
+    forgotten: Expiring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
+) -> None:
+    put_in(horizon, mutant, monkeypatch, history_table, folding)
+    engine = copied(forgotten, tmp_path / "lake")
+    engine.said = list(forgotten.said)
+    engine.expire(AT)
+    engine.hear(engine.world.steps[-1].manifest)
+    assert (versions_of(engine.table.read(), TIME_LAW) == engine.expected()) == (mutant is None)

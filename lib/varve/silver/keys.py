@@ -27,9 +27,20 @@ def key_of(keys: Sequence[str], given: Sequence[str]) -> dict[str, str]:
 
 
 def rows_of(frame: DataFrame, values: Mapping[str, str], scope: Scope | None) -> DataFrame:
-    """The rows that have these values, given as text, in one scope or in all."""
-    for column, value in values.items():
-        frame = frame.filter(F.col(column) == F.lit(value).cast(frame.schema[column].dataType))
+    """The rows that have these values, given as text, in one scope or in all.
+
+    Raises UsageError when a text is no value of its column's type."""
+    types = {column: frame.schema[column].dataType for column in values}
+    typed = {column: F.lit(value).try_cast(types[column]) for column, value in values.items()}
+    known = frame.sparkSession.range(1).select(*(F.isnotnull(one).alias(column) for column, one in typed.items()))
+    for column, is_value in known.collect()[0].asDict().items():
+        if not is_value:
+            raise UsageError(
+                f"that is no value of {column}", where="--key", found=values[column],
+                expected=types[column].simpleString(),
+            )  # fmt: skip
+    for column, value in typed.items():
+        frame = frame.filter(F.col(column) == value)
     if scope is not None:
         frame = frame.filter((F.col("scope_country") == scope.country) & (F.col("scope_entity") == scope.entity))
     return frame

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pyspark.sql import Row
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from varve import ops, raw
+from varve.clock import utc
 from varve.contract import Contract
 from varve.history import DELETE, UPSERT, Policy
 from varve.history_table import HistoryTable
@@ -104,7 +105,7 @@ def _loads(lake: Lake, contract: Contract) -> dict[tuple[str, str], list[_Load]]
     )  # fmt: skip
     found: dict[tuple[str, str], list[_Load]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["started_at"]):
-        load = _Load(row["run_id"], row["step"], _utc(row["started_at"]), _utc(row["ended_at"]))
+        load = _Load(row["run_id"], row["step"], utc(row["started_at"]), utc(row["ended_at"]))
         for manifest in row["manifests"] or ():
             found[manifest, row["scope"]].append(load)
     return found
@@ -116,7 +117,7 @@ def _origin(change: Row | None, files: Mapping[str, str], loads: Mapping[tuple[s
         return Origin("", "")
     manifest = re.split("[@#]", change["manifest"])[0]  # the commit's name may add a scope, and how often it was said
     tried = loads.get((manifest, _scope(change)), ())
-    recorded = _utc(change["recorded_at"])
+    recorded = utc(change["recorded_at"])
     restated = [load for load in tried if load.step == "restate" and load.started <= recorded <= load.ended]
     loaded = restated or [load for load in tried if load.step == "silver"]
     return Origin(files.get(manifest, manifest), loaded[-1].run if loaded else "")
@@ -157,11 +158,16 @@ def changes_table(life: Life) -> Table:
 
 
 def records(life: Life) -> list[dict[str, Any]]:
-    """The versions as plain values, each with the file and the run that it came from."""
+    """The versions as plain values, moments with their offset, each with the file and the run that it came from."""
     return [
-        {**row.asDict(recursive=True), "file": origin.file, "run": origin.run}
+        {**_plain(row), "file": origin.file, "run": origin.run}
         for row, origin in zip(life.versions, life.version_origins, strict=True)
     ]
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    values = row.asDict(recursive=True)
+    return {name: utc(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def _cell(value: object, *, changed: bool = False) -> Text:
@@ -174,13 +180,8 @@ def _scope(row: Row) -> str:
     return f"{row['scope_country']}/{row['scope_entity']}"
 
 
-def _utc(moment: datetime) -> datetime:
-    """Spark gives the machine's local time without saying so, the ledger gives UTC."""
-    return moment.astimezone(UTC)
-
-
 def _time(moment: datetime | None) -> str:
     if moment is None:
         return ""
-    text = f"{_utc(moment):%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".")
+    text = f"{utc(moment):%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".")
     return text.removesuffix(" 00:00:00")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from pyspark.sql import Row
+
+from varve.clock import utc
 from varve.errors import ParkedError
-from varve.scope import Scope
+from varve.history import UPSERT, Policy
+from varve.scope import SCOPE_COLUMNS, Scope
 from varve.silver.guard import Verdict
 from varve.silver.load import EntityLoad, Loaded, Window
 from varve.store import Commit
@@ -82,7 +87,7 @@ class _Tasks:
         try:
             kept = context.__exit__(type(error), error, error.__traceback__)
         except Exception as raised:
-            kept = raised is not error
+            kept, error = False, raised
         if not kept:
             self._unkept.append(error)
 
@@ -179,7 +184,7 @@ def fold_entity(load: EntityLoad, *, idle: bool = False) -> None:
         if fold.rebuilt:
             task.note(f"made anew: {fold.rebuilt}")
         if fold.quarantined:
-            task.parked(_contradictory(load, len(fold.quarantined)))
+            task.parked(_contradictory(load, fold.quarantined))
 
 
 def _parked(window: Window, table: str, scope: Scope, verdict: Verdict) -> ParkedError:
@@ -194,11 +199,25 @@ def _parked(window: Window, table: str, scope: Scope, verdict: Verdict) -> Parke
     )
 
 
-def _contradictory(load: EntityLoad, statements: int) -> ParkedError:
+def _contradictory(load: EntityLoad, statements: Sequence[Row]) -> ParkedError:
     return ParkedError(
-        f"{statements} statements contradict others of the same key and moment and are left out",
+        f"{len(statements)} statements contradict others of the same key and moment and are left out",
         where=load.table, expected="one content per key, valid_from and sequence",
         remedy="ops.rejects has them under the rule `contradiction`. "
-        f"Take the wrong one back: ./spark-submit.sh restate --table {load.contract.table} --key … --at … "
-        '--says column=value --reason "…"; or name a sequence or a tie-break column in the contract.',
+        f'Take a wrong one back: {taking_back(load.history.policy, load.contract.table, statements)} --reason "…"; '
+        "or name a sequence or a tie-break column in the contract.",
     )  # fmt: skip
+
+
+def taking_back(policy: Policy, entity: str, statements: Sequence[Row]) -> str:
+    """The command that takes back the first of statements that contradict others."""
+    first = statements[0]
+    place = [*policy.identity, "sequence", *(["valid_from"] if policy.domain == "time" else [])]
+    rivals = [row for row in statements[1:] if all(row[c] == first[c] for c in place)]
+    differs = [c for c in policy.payload if any(row[c] != first[c] for row in rivals)]
+    words = ["--table", entity, "--scope", str(Scope(*(first[c] for c in SCOPE_COLUMNS)))]
+    words += [word for c in policy.keys for word in ("--key", f"{c}={first[c]}")]
+    words += ["--at", utc(first["valid_from"]).isoformat()]
+    if first["op"] == UPSERT:  # a delete says nothing by which it could be told apart
+        words += [word for c in differs[:1] for word in ("--says", f"{c}={'null' if first[c] is None else first[c]}")]
+    return shlex.join(["./spark-submit.sh", "restate", *words])

@@ -1,0 +1,22 @@
+"""The time of this process is UTC, as that of its Spark session is.
+
+PySpark gives and takes moments without an offset in the local time of the process, whatever the session's time zone:
+where that is not UTC, a person reads hours that Varve, told them again, takes for other ones.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+
+
+def work_in_utc() -> None:
+    """Make UTC the local time of this process and of those that it starts."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+
+
+def utc(moment: datetime) -> datetime:
+    """The moment with UTC as its offset; one without an offset is UTC."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -55,7 +55,7 @@ def windows_to_restate(
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
     left: dict[tuple[Scope, str], list[Manifest]] = {}
     for window in _landed(load, day):
-        manifest, hidden = window.manifest, load.hidden(window)
+        manifest, final = window.manifest, load.final_verdict(window)
         for scope in window.all_scopes:
             if wanted and scope not in wanted:
                 continue
@@ -63,8 +63,8 @@ def windows_to_restate(
             decides = day is not None and window.asserts_absence and (scope, manifest.as_of) in told
             if (why := ledger.discarded(load.table, scope, manifest.id)) is not None:
                 reason = f"it was discarded: {why}"
-            elif hidden is not None:
-                reason = str(hidden.refusal)
+            elif final is not None:
+                reason = str(final.refusal)
             elif _waits(load, one) and not decides:
                 plan = f"./spark-submit.sh silver --table {load.contract.table} --scope {scope} --plan"
                 reason = f"it is not in the history yet; {plan} tells for what it waits"

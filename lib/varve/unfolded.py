@@ -83,12 +83,12 @@ class Unfolded:
         head, mark = table.head(), table.watermark(version=folded)
         if head is None or mark is None or head <= mark:
             return None
-        files = tuple(file for file in upkeep.new_files(table, mark, head) if _holds_changes(file))
+        files = tuple(upkeep.new_files(table, mark, head))
         if not files:
             return None
         known = table.store.files(table.layer, table.log_table, version=mark)
         scopes = tuple(sorted({_scope_of(file) for file in files}))
-        before = [file for file in known if _holds_changes(file) and _scope_of(file) in scopes]
+        before = [file for file in known if file["partition.record"] == "change" and _scope_of(file) in scopes]
         behind = Behind(
             files=files, folded=folded, head=head, scopes=scopes, rows=sum(file["num_records"] for file in files),
             by=table.policy.keys if len(scopes) == 1 else table.policy.identity,
@@ -273,10 +273,6 @@ def _nameable(keys: Sequence[Any]) -> tuple[Any, ...]:
     if len(keys) > MOST_KEYS or not all(isinstance(key, int | str | Decimal) for key in keys):
         return ()
     return tuple(sorted(keys))
-
-
-def _holds_changes(file: Mapping[str, Any]) -> bool:
-    return bool(file["partition.record"] == "change")
 
 
 def _scope_of(file: Mapping[str, Any]) -> tuple[str, str]:

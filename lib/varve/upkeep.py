@@ -42,14 +42,15 @@ def rearrangements(table: HistoryTable, mark: int) -> list[int]:
 
 
 def new_files(table: HistoryTable, mark: int, head: int) -> list[File]:
-    """The files of the log at `head` that hold what came after `mark`; what a rearrangement wrote is not new.
+    """The files of the log at `head` that hold the changes after `mark`; what a rearrangement wrote is not new.
 
     A rearrangement that took in files that were new is not trusted: all that it wrote counts as new. Folding a row a
     second time costs time, leaving one out would be wrong.
     """
 
     def files(version: int) -> dict[str, File]:
-        return {file["path"]: file for file in table.store.files(table.layer, table.log_table, version=version)}
+        found = table.store.files(table.layer, table.log_table, version=version)
+        return {file["path"]: file for file in found if file["partition.record"] == "change"}
 
     known, new = files(mark), set[str]()
     since = mark

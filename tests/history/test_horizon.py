@@ -292,6 +292,17 @@ def tables(engine: Engine) -> tuple[int | None, int | None]:
     return engine.store.version("silver", f"{ENTITY}_changes"), engine.store.version("silver", ENTITY)
 
 
+def test_an_expiry_trims_and_makes_no_version_anew(engine: Expiring) -> None:
+    for name in ("changes-0", "changes-1"):
+        engine.hear(name)
+    engine.table.fold()
+    before = {file["path"] for file in engine.store.files("silver", ENTITY)}
+    assert engine.table.expire(moment_of(AT)).versions == 3
+    engine.at = AT
+    assert {file["path"] for file in engine.store.files("silver", ENTITY)} <= before, "rows go, none is written"
+    assert engine.table.is_folded()
+
+
 class KilledError(Exception):
     """Where a process might have died."""
 

@@ -35,6 +35,6 @@ def test_a_load_that_does_not_fit_in_memory_lies_in_the_order_of_its_keys(tmp_pa
 
 def spilled_bytes(events: Path) -> int:
     """Bytes that tasks put on disk for want of memory, as Spark's own event log tells."""
-    lines = [line for file in events.rglob("*") if file.is_file() for line in file.read_text("utf-8").splitlines()]
+    lines = [line for file in events.rglob("events_*") for line in file.read_text("utf-8").splitlines()]
     tasks = [event for line in lines if (event := json.loads(line))["Event"] == "SparkListenerTaskEnd"]
     return sum(task["Task Metrics"]["Disk Bytes Spilled"] for task in tasks)

@@ -100,7 +100,11 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
             where=f"{load.table}, manifest {manifest.id}", found="domain: sequence", expected="domain: time",
             remedy="Have the source send what is wrong again, as changes with higher numbers.",
         )  # fmt: skip
-    known = [r for r in snapshots.records(load.history) if r.scope in window.scopes and r.as_of == manifest.as_of]
+    known = [
+        r
+        for r in snapshots.records(load.history, since=manifest.as_of)
+        if r.scope in window.scopes and r.as_of == manifest.as_of
+    ]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)
     is_new = _waits(load, window)
     tallies = load.tallies(rows)

@@ -55,12 +55,19 @@ def shared_spark() -> Iterator[SparkSession]:
     spark.stop()
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test kept in memory is given back: Spark looks for it in every plan of every test after it."""
+    yield
+    if "shared_spark" in request.fixturenames:
+        request.getfixturevalue("shared_spark").catalog.clearCache()
+
+
 @pytest.fixture
 def spark(shared_spark: SparkSession) -> Iterator[SparkSession]:
-    """The shared session; catalog and cache are clean again after each test."""
+    """The shared session; its catalog is clean again after each test."""
     yield shared_spark
     catalog = shared_spark.catalog
-    catalog.clearCache()
     for table in catalog.listTables("default"):
         if table.isTemporary:
             catalog.dropTempView(table.name)

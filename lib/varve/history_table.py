@@ -296,7 +296,8 @@ class HistoryTable:
         """What appending and folding `changes` would do; nothing is written."""
         p, changes = self.policy, horizon.ahead(self, changes).select(*self.log().columns)
         if (again := snapshots.reassertions(self, changes)) is not None:
-            changes = changes.unionByName(again.select(*changes.columns))
+            # Used several times, and deep: computed once, and cut off from where it came from.
+            changes = changes.unionByName(again.select(*changes.columns)).localCheckpoint()
         touched = changes.select(*p.identity).distinct()
         stated = history.of_identities(self.log(), touched, p.identity).unionByName(changes)
         columns = [*p.identity, *p.payload, *(c for c in history.VERSION_COLUMNS if c != "last_position")]

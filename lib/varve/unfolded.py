@@ -248,8 +248,8 @@ class Unfolded:
         return self._last_named[1]
 
     def _first_keys(self, rows: DataFrame) -> list[Any]:
-        """The values of the first key in these rows, as many as could be named and one more."""
-        return [row[0] for row in rows.select(self._table.policy.keys[0]).distinct().take(MOST_KEYS + 1)]
+        """The first key of each of these rows, of as many as could be named and one more."""
+        return [row[0] for row in rows.select(self._table.policy.keys[0]).take(MOST_KEYS + 1)]
 
     def _is_worth_naming(self, behind: Behind, lowest: Any, highest: Any) -> bool:
         """Whether it helps to name this range of the keys that are touched.
@@ -272,7 +272,7 @@ def _nameable(keys: Sequence[Any]) -> tuple[Any, ...]:
     """Keys in their order, none when they are too many or of a type that is not written as it is compared."""
     if len(keys) > MOST_KEYS or not all(isinstance(key, int | str | Decimal) for key in keys):
         return ()
-    return tuple(sorted(keys))
+    return tuple(sorted(set(keys)))
 
 
 def _scope_of(file: Mapping[str, Any]) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from varve.errors import ParkedError
 from varve.history_table import HistoryTable
 from varve.lake import Lake
 from varve.ledger import Task
+from varve.silver import EntityLoad
+from varve.silver.inputs import code_lists, pseudonym_key
 
 SHOWN = 20  # findings per entity
 
@@ -28,8 +30,9 @@ def parser() -> Parser:
 def run(lake: Lake, args: Namespace) -> None:
     """Audit every entity; what is wrong and not repaired ends in exit 3."""
     console = Console(highlight=False)
+    lists, key = code_lists(lake), pseudonym_key(lake)
     for entity in args.table or lake.config.entities():
-        history = HistoryTable.of(lake.store, lake.config.silver_contract(entity))
+        history = EntityLoad(lake, lake.config.silver_contract(entity), lists=lists, key=key).history
         name, anew = f"silver.{entity}", f"./spark-submit.sh silver --table {entity}"
         with lake.ledger.task("audit", name) as task:
             if not lake.store.exists(history.layer, history.log_table):
@@ -44,7 +47,10 @@ def run(lake: Lake, args: Namespace) -> None:
                 console.print(f"{name}: {reason}; {rows} versions made anew from the log", soft_wrap=True)
             else:
                 console.print(f"{name}: not audited, {reason}; {anew} makes them anew from the log", soft_wrap=True)
-                task.parked(ParkedError(reason, where=name, remedy=anew)) if is_lost else task.skip(reason)
+                if is_lost:
+                    task.parked(ParkedError(reason, where=name, remedy=anew))
+                else:
+                    task.skip(reason)
 
 
 def judge(history: HistoryTable, task: Task, console: Console, *, repair: bool) -> None:

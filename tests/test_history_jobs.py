@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from in_process import PROJECT, Jobs, job_module
 from test_invented_source import Invented
@@ -123,6 +124,19 @@ def test_audit(
     assert mended in capsys.readouterr().out
     assert place.run("audit") == 0
     assert "no findings" in capsys.readouterr().out
+
+
+def test_versions_that_a_repair_makes_anew_tell_of_contradictions(place: Place) -> None:
+    """It is told once, by whoever folds."""
+    log = place.spark.read.format("delta").load(str(place.log))
+    last = f"valid_from = (select max(valid_from) from delta.`{place.log}`)"
+    varied = log.columns[log.columns.index("op") - 1]  # the last column of the entity
+    rival = log.where(last).limit(1).withColumn(varied, F.col(varied) + 1)
+    rival.write.format("delta").mode("append").save(str(place.log))
+    shutil.rmtree(place.versions)
+    assert place.run("audit", "--repair") == 0
+    rejects = place.spark.read.format("delta").load(str(place.root / "ops" / "rejects"))
+    assert rejects.where("rule = 'contradiction'").count() == 2
 
 
 # --- history ---------------------------------------------------------------------------------------------------------

@@ -93,6 +93,11 @@ class Policy:
         return (*SCOPE_COLUMNS, *self.keys)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        """The columns that order statements across keys."""
+        return ("sequence",) if self.domain == "sequence" else ("valid_from", "sequence")
+
+    @property
     def payload(self) -> tuple[str, ...]:
         """Tracked and overwritten columns."""
         return (*self.attributes, *self.overwritten)
@@ -321,7 +326,7 @@ def _carried(frame: DataFrame, policy: Policy) -> list[str]:
 
 def _place(policy: Policy) -> list[str]:
     """The columns that place a change in the life of its key: two different changes cannot share one place."""
-    return [*(["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]), *policy.tie_break]
+    return [*policy.order, *policy.tie_break]
 
 
 def _position(policy: Policy) -> Column:

@@ -20,7 +20,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from varve import history, snapshots, upkeep
-from varve.clock import utc
+from varve.clock import of_microseconds, utc
 from varve.errors import ContractError
 from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
 TRIMMED: Final = "trimmed"
 FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_MOMENT: Final = timedelta(microseconds=1)  # transactions are numbered by the moment
 
 
@@ -256,7 +255,7 @@ def _behind(table: HistoryTable, moment: datetime, reached: Horizon | None) -> d
     ).collect():
         scope = Scope(row.scope_country, row.scope_entity)
         number = row.sequence if table.policy.domain == "sequence" else None
-        lots[scope] = _Lot(number, _EPOCH + row.known_at * _OF_MOMENT, row.due)
+        lots[scope] = _Lot(number, of_microseconds(row.known_at), row.due)
     for scope, lot in lots.items() if reached else ():
         assert reached is not None
         lots[scope] = replace(

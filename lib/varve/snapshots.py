@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import history
+from varve.clock import microseconds, of_microseconds, utc
 from varve.errors import ContractError
 from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
@@ -35,8 +36,6 @@ _Place = tuple[Any, ...]  # a position that Python can sort
 BUCKETS: Final = 256
 LOW_BITS: Final = 0xFFFFFFFF
 STATISTICS_STEP: Final = timedelta(milliseconds=1)  # Delta keeps the greatest timestamp of a file in whole milliseconds
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def records(table: HistoryTable, *, since: datetime | None = None) -> list[Recor
 
 def _last(table: HistoryTable, scopes: Collection[Scope]) -> dict[Scope, Record]:
     """The last snapshot of each scope, with its detail; the statistics of the log's files tell where it is."""
-    by = "sequence" if table.policy.domain == "sequence" else "valid_from"
+    by = table.policy.order[0]
     latest: dict[Scope, list[Any]] = {}
     for file in table.store.files(table.layer, table.log_table):
         if file["partition.record"] == "snapshot" and (scope := _scope_of(file)) in scopes:
@@ -250,7 +249,7 @@ def _may_reach(file: Mapping[str, Any], policy: Policy, as_of: datetime, sequenc
     """Whether a file of the log may hold anything at or behind a position, by its statistics. In a sequence domain
     also what comes later in time alone: see `_calls_by_name`."""
     latest = file.get("max.valid_from")
-    if latest is None or _utc(latest) + STATISTICS_STEP > as_of:
+    if latest is None or utc(latest) + STATISTICS_STEP > as_of:
         return True
     greatest = file.get("max.sequence")
     return policy.domain == "sequence" and (greatest is None or _sortable([greatest]) >= _sortable([sequence]))
@@ -489,7 +488,7 @@ def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
         assert span is not None
         if span[0] is None:
             return None
-        known = records(table, since=_EPOCH + span[0][0] * _MICROSECOND if policy.domain == "time" else None)
+        known = records(table, since=of_microseconds(span[0][0]) if policy.domain == "time" else None)
         called = _called(table, known, _sortable(span[0]), _sortable(span[1]))
         if called is None:
             return None
@@ -592,9 +591,8 @@ def _scope_pair(scope: Scope) -> tuple[str, str]:
 def _place_of(statements: DataFrame, policy: Policy) -> Column:
     """What orders statements across keys, times as microseconds since 1970: PySpark collects a timestamp in the time
     zone of the machine."""
-    names = ["sequence"] if policy.domain == "sequence" else ["valid_from", "sequence"]
-    is_time = {name: isinstance(statements.schema[name].dataType, T.TimestampType) for name in names}
-    return F.struct(*(F.unix_micros(name).alias(name) if is_time[name] else F.col(name) for name in names))
+    is_time = {name: isinstance(statements.schema[name].dataType, T.TimestampType) for name in policy.order}
+    return F.struct(*(F.unix_micros(name).alias(name) if is_time[name] else F.col(name) for name in policy.order))
 
 
 def _position(policy: Policy, record: Record) -> tuple[object, ...]:
@@ -603,7 +601,7 @@ def _position(policy: Policy, record: Record) -> tuple[object, ...]:
 
 def _sortable(position: Iterable[Any]) -> _Place:
     """A position that Python orders as Spark does: nulls lowest, times as microseconds since 1970."""
-    values = ((_utc(v) - _EPOCH) // _MICROSECOND if isinstance(v, datetime) else v for v in position)
+    values = (microseconds(v) if isinstance(v, datetime) else v for v in position)
     return tuple((value is not None, value or 0) for value in values)
 
 
@@ -618,7 +616,3 @@ def _with_previous(known: Iterable[Record], policy: Policy) -> list[tuple[Record
         latest[record.scope] = record, before
         pairs.append(latest[record.scope])
     return pairs
-
-
-def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

@@ -24,7 +24,7 @@ from varve.raw import Manifest
 from varve.scope import Scope, in_scopes
 from varve.silver.load import EntityLoad, Window, scopes_of
 from varve.snapshots import release
-from varve.store import Commit
+from varve.store import Commit, Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ def windows_to_restate(
     day: only the extracts of that day; wanted: only these scopes, empty = all. Raises UsageError if there is none.
     """
     ledger = load.lake.ledger
+    loaded = load.history.loaded()
     told = {(record.scope, record.as_of) for record in snapshots.records(load.history)}
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
     left: dict[tuple[Scope, str], list[Manifest]] = {}
@@ -65,7 +66,7 @@ def windows_to_restate(
                 reason = f"it was discarded: {why}"
             elif final is not None:
                 reason = str(final.refusal)
-            elif _waits(load, one) and not decides:
+            elif _waits(loaded, one) and not decides:
                 plan = f"./spark-submit.sh silver --table {load.contract.table} --scope {scope} --plan"
                 reason = f"it is not in the history yet; {plan} tells for what it waits"
             else:
@@ -106,7 +107,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         if r.scope in window.scopes and r.as_of == manifest.as_of
     ]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)
-    is_new = _waits(load, window)
+    is_new = _waits(load.history.loaded(), window)
     tallies = load.tallies(rows)
     comparison = load.compare(
         window,
@@ -139,12 +140,11 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
     before = log.where(F.col("manifest") == manifest.id).where(in_scopes(window.scopes))
     before = horizon.ahead(load.history, before).persist()  # what lies behind the horizon is not said again
     said = history.standing(load.changes(window, rows).select(*log.columns), policy).persist()
-    place = ("sequence",) if policy.domain == "sequence" else ("valid_from", "sequence")
-    by = [*policy.identity, *policy.payload, "op", *place]
+    by = [*policy.identity, *policy.payload, "op", *policy.order]
     stands, gone = history.standing(before, policy), history.standing(before, policy, gone=True)
     new, withdrawn = _among(said, stands, by, keep=False), _among(stands, said, by, keep=False)
     unclear = quality.rejected(rows).withColumnsRenamed({VALID_FROM: "valid_from", SEQUENCE: "sequence"})
-    withdrawn = _among(withdrawn, unclear, [*policy.identity, *place], keep=False)
+    withdrawn = _among(withdrawn, unclear, [*policy.identity, *policy.order], keep=False)
     again, added = _among(new, gone, by), _among(new, gone, by, keep=False)
     values = {
         "recorded_at": F.lit(datetime.now(UTC)), "manifest": F.lit(manifest.id),
@@ -190,9 +190,8 @@ def _landed(load: EntityLoad, day: date | None) -> list[Window]:
     return found
 
 
-def _waits(load: EntityLoad, window: Window) -> bool:
-    """Whether the log does not have the window yet, under no name."""
-    loaded = load.history.loaded()
+def _waits(loaded: Loaded, window: Window) -> bool:
+    """Whether the log does not have the window yet, under no name. loaded: what it has."""
     return window.transaction not in loaded and window.manifest.id not in loaded
 
 

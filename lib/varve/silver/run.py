@@ -212,7 +212,7 @@ def _contradictory(load: EntityLoad, statements: Sequence[Row]) -> ParkedError:
 def taking_back(policy: Policy, entity: str, statements: Sequence[Row]) -> str:
     """The command that takes back the first of statements that contradict others."""
     first = statements[0]
-    place = [*policy.identity, "sequence", *(["valid_from"] if policy.domain == "time" else [])]
+    place = [*policy.identity, *policy.order]
     rivals = [row for row in statements[1:] if all(row[c] == first[c] for c in place)]
     differs = [c for c in policy.payload if any(row[c] != first[c] for row in rivals)]
     words = ["--table", entity, "--scope", str(Scope(*(first[c] for c in SCOPE_COLUMNS)))]

@@ -51,19 +51,18 @@ def fold(table: HistoryTable) -> Fold:
     head = table.head()
     if head is None:
         return Fold()
-    if table.watermark() is None:
+    mark = table.watermark()
+    if mark is None:
         return rebuild(table)
-    told_late = _told_at_last(table) if table.is_untold() else ()
-    folded_in = _fold(table, head)
+    told_late = _told_at_last(table, mark) if table.is_untold() else ()
+    folded_in = _fold(table, head, mark)
     return replace(folded_in, quarantined=(*told_late, *folded_in.quarantined))
 
 
-def _fold(table: HistoryTable, head: int) -> Fold:
-    """Fold a table that was folded before."""
+def _fold(table: HistoryTable, head: int, mark: int) -> Fold:
+    """Fold a table that was folded before, up to `mark`."""
     folded = table.store.version(table.layer, table.entity)
-    mark = table.watermark(version=folded)
     assert folded is not None
-    assert mark is not None
     try:
         behind = table.unfolded.behind(folded)
     except StorageError as error:  # the log was cleaned up behind the watermark
@@ -92,9 +91,7 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | 
     head, mark = table.head(), table.watermark()
     assert head is not None
     where = in_scopes(behind.scopes) if behind else None
-    log, seen = table.log(version=head), Observation()
-    if where is not None:
-        log = log.filter(where)
+    log, seen = table.log(version=head).filter(where or "true"), Observation()
     is_marked = where is None or table.is_marked()  # all keys without a version, elsewhere
     note = {**table.fold_note(head), "rebuilt": reason, "untold": True}
     commit = table.store.replace(
@@ -107,7 +104,7 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | 
         rows = table.store.rows(table.layer, table.log_table, record="change")
         is_marked = is_marked and rows >= unfolded.REWRITE_BELOW_ROWS
         if is_marked:
-            _mark_all(table, log, head, table.versions() if where is None else table.versions().filter(where))
+            _mark_all(table, log, head, table.versions().filter(where or "true"))
     pending = table.unfolded.pending(behind) if behind else None
     tied = _told(table, head, history.quarantined(log, table.policy, told_by=pending)) if seen.get["tied"] else ()
     table.store.advance(
@@ -116,10 +113,8 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | 
     return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=tied)
 
 
-def _told_at_last(table: HistoryTable) -> tuple[Row, ...]:
+def _told_at_last(table: HistoryTable, mark: int) -> tuple[Row, ...]:
     """Tell of the contradictions that a fold of the whole log died before telling."""
-    mark = table.watermark()
-    assert mark is not None
     tied = _told(table, mark, history.quarantined(table.log(version=mark), table.policy))
     _advance(table, mark)
     return tied

@@ -52,6 +52,14 @@ class Plan:
     samples: tuple[Row, ...]
 
 
+# Told of the version of the log that is folded, and of statements that contradict each other.
+OnContradiction = Callable[[int, tuple[Row, ...]], None]
+
+
+def _to_nobody(_head: int, _statements: tuple[Row, ...]) -> None:
+    """Contradictions are told to whoever folds, by `Fold.quarantined` alone."""
+
+
 class HistoryTable:
     """The history of one entity."""
 
@@ -65,11 +73,11 @@ class HistoryTable:
         *,
         schema: T.StructType | None = None,
         unlisted: tuple[str, ...] = (),
-        on_contradiction: Callable[[int, tuple[Row, ...]], None] = lambda _head, _statements: None,
+        on_contradiction: OnContradiction = _to_nobody,
     ) -> None:
         """schema: of keys and payload by the contract, None: as the log has it. unlisted: key columns that must not
-        enter statistics, because they are personal. on_contradiction: told by a fold, before it is done, of the version
-        of the log and of the statements that contradict each other; of the same ones again when a fold dies."""
+        enter statistics, because they are personal. on_contradiction: called by a fold before it is done; of the same
+        statements again when a fold dies."""
         self.store, self.entity, self.policy = store, entity, policy
         self.on_contradiction = on_contradiction
         self.log_table = f"{entity}_changes"
@@ -78,10 +86,7 @@ class HistoryTable:
         self._knows_keys = False  # whether the log's keys are those of the policy
 
     @classmethod
-    def of(
-        cls, store: Store, contract: Contract,
-        on_contradiction: Callable[[int, tuple[Row, ...]], None] = lambda _head, _statements: None,
-    ) -> HistoryTable:  # fmt: skip
+    def of(cls, store: Store, contract: Contract, on_contradiction: OnContradiction = _to_nobody) -> HistoryTable:
         """The history of the entity that a silver contract describes."""
         personal = tuple(c.name for c in contract.columns if c.personal is not None)
         return cls(

@@ -8,7 +8,7 @@ Stored rows are looked for among the touched keys by name when these are few, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import reduce
@@ -62,8 +62,8 @@ class Split:
 
     late: DataFrame | None
     course: DataFrame
-    seen: Observation
-    held: tuple[DataFrame, ...]
+    seen: Observation = field(default_factory=Observation)
+    held: tuple[DataFrame, ...] = ()
     named: tuple[Any, ...] = ()
 
 
@@ -117,7 +117,7 @@ class Unfolded:
             opened = self.near(versions, behind).filter("is_open")
             if is_narrow and behind.is_later:
                 course = history.course(opened, self.pending(behind), self._table.policy, by=behind.by)
-                return self.applied(versions, behind, Split(None, course, Observation(), ()))
+                return self.applied(versions, behind, Split(None, course))
             self._last_read = state, self.applied(versions, behind, self.split(opened, behind))
         return self._last_read[1]
 
@@ -173,13 +173,10 @@ class Unfolded:
 
     def of_late(self, behind: Behind, split: Split, *, seen: Observation | None = None) -> DataFrame:
         """The versions of the late keys, as their whole log gives them; seen: see `history.timeline`."""
-        return history.timeline(self.log_of_late(behind, split), self._table.policy, seen=seen)
-
-    def log_of_late(self, behind: Behind, split: Split) -> DataFrame:
-        """The whole log of the late keys."""
         assert split.late is not None
         near = self.near(self._table.log(version=behind.head), behind, split.named)
-        return history.of_identities(near, split.late, behind.by)
+        log = history.of_identities(near, split.late, behind.by)
+        return history.timeline(log, self._table.policy, seen=seen)
 
     # --- telling late keys from others ------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from varve import session
 from varve.config import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
+PYTHONPATH = os.pathsep.join([str(PROJECT / "tests"), str(PROJECT / "lib")])  # of a process that a test starts
 SLOW_MARKS = ("slow", "cluster")
 
 

@@ -17,7 +17,8 @@ import yaml
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from in_process import PROJECT, Jobs, job_module
+from conftest import PYTHONPATH
+from in_process import Jobs, job_module
 from test_invented_source import Invented
 from varve.arguments import launch
 from varve.errors import UsageError
@@ -198,11 +199,10 @@ sys.exit(max(launch(job.run, job.parser, sys.argv[1:] + more, writes=False) for 
 
 def test_people_in_another_zone_are_told_utc(loaded: Place) -> None:
     """What is printed, and given to a program, is what `--at` and `--as-of` read."""
-    paths = os.pathsep.join([str(PROJECT / "lib"), str(PROJECT / "tests")])
     (loaded.conf / "local.yml").write_text(QUICK)
     done = subprocess.run(
         [sys.executable, "-c", IN_MADRID, *KEY, *loaded.words],
-        env=os.environ | {"TZ": "Europe/Madrid", "PYTHONPATH": paths, "VARVE_DRIVER_MEMORY": "1g"},
+        env=os.environ | {"TZ": "Europe/Madrid", "PYTHONPATH": PYTHONPATH, "VARVE_DRIVER_MEMORY": "1g"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

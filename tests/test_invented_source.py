@@ -7,10 +7,10 @@ import random
 import string
 from pathlib import Path
 
-import yaml
 from pyspark.sql import SparkSession
 
 from in_process import Jobs
+from written_conf import write, write_contract
 
 TYPES = {"string": "wort{}", "int": "{}", "decimal(19,4)": "{}.2500", "date": "2026-01-{:02d}", "boolean": "true"}
 
@@ -51,21 +51,11 @@ class Invented:
             "scope": scope,
             "datasets": {self.dataset: dataset},
         }
-        self._write(f"sources/{self.source}.yml", source)
+        write(self.conf, f"sources/{self.source}.yml", source)
         owner: list[dict[str, object]] = [{"name": "owner", "physicalType": "string"}] if self.shared else []
-        self._contract(bronze, {"layer": "bronze"}, [*columns, *owner])
+        write_contract(self.conf, bronze, {"layer": "bronze"}, [*columns, *owner])
         rules = {"layer": "silver", "history": {}, "guard": {"max_deleted_share": 1.0}, "feeds": [{"bronze": bronze}]}
-        self._contract(self.entity, rules, columns)
-
-    def _contract(self, name: str, facts: dict[str, object], columns: list[dict[str, object]]) -> None:
-        table = {"name": name, "customProperties": [{"property": "varve", "value": facts}], "properties": columns}
-        head = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": name, "version": "1.0.0", "status": "active"}
-        self._write(f"contracts/{name}.odcs.yaml", {**head, "schema": [table]})
-
-    def _write(self, path: str, document: dict[str, object]) -> None:
-        file = self.conf / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        write_contract(self.conf, self.entity, rules, columns)
 
     def deliver(self, scopes: list[str], day: int, rows: int) -> None:
         """`rows` keys of each scope, whose values change with the day: a file per scope, or one for all."""

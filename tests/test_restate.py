@@ -21,6 +21,7 @@ from varve.silver import EntityLoad, plan_of
 from varve.silver.inputs import pseudonym_key
 from varve.silver.life import Origin, life_of
 from varve.silver.restate import restate, windows_to_restate
+from written_conf import write, write_contract
 
 
 def test_a_corrected_day_replaces_what_was_said(tmp_path: Path, spark: SparkSession) -> None:
@@ -173,7 +174,7 @@ class Register:
         scope = {"country": "ES", "entity": {"column": "owner", "map": {"0": "e00", "1": "e01"}}}
         dataset = {"contract": "register_town", "path": "**/*.csv", "format": "csv", "mode": "changes",
                    "declared_date": r"(\d{4}-\d{2}-\d{2})\.csv$"}  # fmt: skip
-        self._write("sources/register.yml", {"source": "register", "kind": "files", "root": "in", "scope": scope,
+        write(self.conf, "sources/register.yml", {"source": "register", "kind": "files", "root": "in", "scope": scope,
                                              "datasets": {"town": dataset}})  # fmt: skip
         names = {"first": "string", "second": "string", "gone": "string", "at": "date", "seq": "bigint",
                  "owner": "string"}  # fmt: skip
@@ -186,15 +187,7 @@ class Register:
     def _contract(self, name: str, facts: dict[str, object], columns: dict[str, str], **more: object) -> None:
         key = {"name": "id", "physicalType": "string", "primaryKey": True, "primaryKeyPosition": 1, "required": True}
         properties = [key, *({"name": column, "physicalType": kind} for column, kind in columns.items())]
-        table = {"name": name, "customProperties": [{"property": "varve", "value": facts}], "properties": properties,
-                 **more}  # fmt: skip
-        head = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": name, "version": "1.0.0", "status": "active"}
-        self._write(f"contracts/{name}.odcs.yaml", {**head, "schema": [table]})
-
-    def _write(self, path: str, document: dict[str, object]) -> None:
-        file = self.conf / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        write_contract(self.conf, name, facts, properties, **more)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from conftest import PYTHONPATH
+
 from .crash import POINTS, crash_world, run
 from .engine import ENTITY, Engine
 from .frames import versions_of
@@ -24,10 +26,9 @@ DEFAULT = {("after staging a fold", 2), ("after the commit of an append", 2)}
 
 
 def started(lake: Path, mark: Path, *words: str) -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "lib")])
     return subprocess.Popen(
         [sys.executable, "-m", "history.crash", str(lake), str(mark), *words],
-        cwd=TESTS, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL,
+        cwd=TESTS, env={**os.environ, "PYTHONPATH": PYTHONPATH}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 

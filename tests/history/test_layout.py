@@ -11,6 +11,8 @@ from pathlib import Path
 import deltalake
 import pyarrow.parquet
 
+from conftest import PYTHONPATH
+
 from .spilled import ENTITY, ROWS
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -20,10 +22,9 @@ def test_a_load_that_does_not_fit_in_memory_lies_in_the_order_of_its_keys(tmp_pa
     """Else a look-up of one key reads every page of the table."""
     events = tmp_path / "events"
     events.mkdir()
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "lib")])
     subprocess.run(
         [sys.executable, "-m", "history.spilled", str(tmp_path / "lake"), str(events)],
-        cwd=TESTS, env={**os.environ, "PYTHONPATH": paths}, check=True,
+        cwd=TESTS, env={**os.environ, "PYTHONPATH": PYTHONPATH}, check=True,
     )  # fmt: skip
     assert spilled_bytes(events) > 0, "no sort went by way of the disk: the test says nothing"
     files = deltalake.DeltaTable(tmp_path / "lake" / "silver" / ENTITY).file_uris()

@@ -55,7 +55,7 @@ TIMELINE = [
     Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),
     Mutant("an equal time is not hidden", "valid_from < _hidden_from", "valid_from <= _hidden_from", BY_NUMBER),
     Mutant("the last extraction counts", "F.min(F.when(~is_retract", "F.max(F.when(~is_retract", BY_NUMBER),
-    Mutant("tie-break columns are forgotten", '"sequence"]), *policy.tie_break]', '"sequence"])]', TIE_BREAK_LAW),
+    Mutant("tie-break columns are forgotten", '[*policy.order, *policy.tie_break]', '[*policy.order]', TIE_BREAK_LAW),
     Mutant("an unchanged state opens a version", ' & (F.col("_prior_hash") != F.col("row_hash"))', ""),
     Mutant("overwritten columns show their first value", "F.last(c).over(whole)", "F.first(c).over(whole)"),
     Mutant("a tombstone has no attributes", "F.when(inherits, F.lag(c).over(life))", "F.when(inherits, F.lit(None))"),

@@ -71,7 +71,7 @@ class Bench:
                 peer.count_current()
                 if isinstance(peer, Ours):
                     peer.fold()
-            self.drop(peer.folder)
+            shutil.rmtree(peer.folder)
 
     def load(self, peer: Peer, workload: Workload) -> None:
         """Give a competitor the load. A Delta table is loaded once, later ones are copies of it."""

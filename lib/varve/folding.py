@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import Column, DataFrame, Observation, Row
@@ -246,10 +247,8 @@ def _mark_waiting(
     Written before the fold that relies on it. A mark too many costs time, one too few would be wrong.
     """
     names = list(table.policy.identity)
-    waiting = changes.select(*names)
-    for known in versions:
-        waiting = waiting.join(known.select(*names), names, "left_anti")
-    waiting = waiting.distinct().persist()
+    known = reduce(DataFrame.union, (rows.select(*names) for rows in versions))
+    waiting = changes.select(*names).join(known, names, "left_anti").distinct().persist()
     if not waiting.isEmpty():
         schema = table.log_schema(None)
         others = [F.lit(None).cast(f.dataType).alias(f.name) for f in schema if f.name not in names]

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from bench.bench import Bench
 from bench.peers.ours import Ours
 from bench.workload import Workload
-from varve import folding, unfolded
+from varve.history_table import folding, unfolded
 
 SIZES = (200_000, 1_000_000, 5_000_000)
 PARTS = tuple(map(str, SIZES))

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from rich.console import Console
 
-from varve.arguments import Parser, launch
+from varve.arguments import Parser, launch, moment
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.scope import Scope
@@ -24,6 +24,10 @@ def parser() -> Parser:
         "--key", required=True, action="append", metavar="[COLUMN=]VALUE", help="one per key column of the entity"
     )
     parser.add_argument("--scope", type=Scope.parse, metavar="COUNTRY/ENTITY", help="default: wherever the key occurs")
+    parser.add_argument(
+        "--known-at", type=moment, metavar="TIME",
+        help="as it was believed then: a day or a time, UTC where it names no offset",
+    )  # fmt: skip
     parser.add_argument("--changes", action="store_true", help="also what the log holds: every statement that arrived")
     return parser
 
@@ -34,13 +38,15 @@ def run(lake: Lake, args: Namespace) -> None:
     if not lake.store.exists("silver", f"{args.table}_changes"):
         raise UsageError("nothing was loaded yet", where=f"silver.{args.table}", remedy="./spark-submit.sh daily")
     key = key_of(contract.keys, args.key)
-    life = life_of(lake, contract, key, args.scope)
+    life = life_of(lake, contract, key, args.scope, known_at=args.known_at)
     if args.json:
         for record in records(life):
             print(json.dumps(record, default=str))
         return
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
     named = ", ".join(f"{column} = {value}" for column, value in key.items())
+    if args.known_at is not None:
+        named += f", as known at {args.known_at:%Y-%m-%d %H:%M:%S}"
     if life.versions:
         console.print(versions_table(f"silver.{args.table}: {named}", life))
     else:

@@ -7,10 +7,9 @@ from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
-from varve import horizon, upkeep
 from varve.arguments import Parser, launch
 from varve.errors import UsageError
-from varve.history_table import HistoryTable
+from varve.history_table import HistoryTable, horizon, upkeep
 from varve.lake import Lake
 from varve.ledger import Task
 from varve.silver import EntityLoad, fold_entity

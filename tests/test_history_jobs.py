@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -155,6 +155,21 @@ def test_history_prints_a_life(place: Place, capsys: pytest.CaptureFixture[str])
     assert (second["file"], second["is_current"]) == ("all/2026-03-02.csv", True)
     assert place.run("history", "--key", "k", "--key", "n9") == 0
     assert capsys.readouterr().out.strip().endswith(" = n9.")
+
+
+def test_history_prints_what_was_believed_at_a_time(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    log = place.spark.read.format("delta").load(str(place.log))
+    learned = [row[0] for row in log.select(F.unix_micros("recorded_at")).distinct().collect()]
+    first, second = (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at) for at in sorted(learned))
+    ends = []
+    for known_at in (first - timedelta(microseconds=1), first, second):
+        assert place.run("history", *KEY, "--json", "--known-at", known_at.isoformat()) == 0
+        ends.append([json.loads(line)["valid_to"] for line in capsys.readouterr().out.splitlines()])
+    assert ends == [[], [None], ["2026-03-02 00:00:00+00:00", None]]
+    assert place.run("history", *KEY, "--changes", "--known-at", first.isoformat()) == 0
+    out = capsys.readouterr().out
+    assert f"= n0, as known at {first:%Y-%m-%d %H:%M:%S}" in out
+    assert "2026-03-02" not in out
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ import duckdb_extensions
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import folding, unfolded
 from varve.history import Policy
-from varve.history_table import HistoryTable
+from varve.history_table import HistoryTable, folding, unfolded
 from varve.store import Store
 
 CHANGES = (

@@ -248,6 +248,8 @@ def test_changes_are_said_again_there_and_back(register: Register, spark: SparkS
         assert said_again(register, spark) == [True, True]
         assert towns(register, spark) == expected
         assert said_again(register, spark) == [False, False], "the second time there is nothing to say"
+    rejects = ops.rows(register.folder / "lake", ops.REJECTS, columns=("rule", "position", "scope_entity"))
+    assert [(r["rule"], r["scope_entity"]) for r in rejects] == [("known", "e00")], "told once, by who said it again"
 
 
 def test_a_delete_is_not_withdrawn(register: Register, spark: SparkSession) -> None:

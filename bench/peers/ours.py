@@ -14,8 +14,8 @@ from bench.peers import COLUMNS
 from bench.workload import PAYLOAD
 from varve.history import Policy
 from varve.history_table import HistoryTable
+from varve.history_table.snapshots import Snapshot
 from varve.scope import Scope
-from varve.snapshots import Snapshot
 from varve.store import Store
 
 SCOPE = Scope("XX", "bench")

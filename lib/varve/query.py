@@ -21,10 +21,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DataType, NumericType
 
-from varve import horizon
 from varve.clock import utc
 from varve.errors import UsageError
 from varve.history import AUTO_CDC_ROWS, auto_cdc_columns, is_valid_at
+from varve.history_table import horizon
 from varve.store import Store
 from varve.unreadable import as_ours
 

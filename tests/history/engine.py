@@ -8,11 +8,11 @@ from unittest.mock import patch
 
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import folding, history, unfolded
-from varve.folding import Fold
-from varve.history_table import HistoryTable
+from varve import history
+from varve.history_table import HistoryTable, folding, unfolded
+from varve.history_table.folding import Fold
+from varve.history_table.snapshots import Comparison, Snapshot
 from varve.scope import Scope
-from varve.snapshots import Comparison, Snapshot
 from varve.store import Store
 
 from . import oracle

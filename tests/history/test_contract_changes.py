@@ -17,12 +17,12 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType, _parse_datatype_string
 
-from varve import folding, history, unfolded
+from varve import history
 from varve.errors import ContractError
 from varve.history import Policy
-from varve.history_table import HistoryTable
+from varve.history_table import HistoryTable, folding, unfolded
+from varve.history_table.snapshots import Snapshot
 from varve.scope import Scope
-from varve.snapshots import Snapshot
 from varve.store import Store
 
 SCOPE = Scope("ES", "e1")

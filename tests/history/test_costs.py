@@ -14,7 +14,7 @@ import deltalake
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import unfolded
+from varve.history_table import unfolded
 from varve.store import Store
 
 from .cases import Case, world_of

@@ -12,8 +12,9 @@ from unittest.mock import patch
 import pytest
 from pyspark.sql import SparkSession
 
-from varve import history, horizon
+from varve import history
 from varve.errors import ContractError
+from varve.history_table import horizon
 from varve.query import ask
 from varve.scope import Scope
 from varve.store import Store

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import TypeVar
 
@@ -19,7 +21,8 @@ import pytest
 from _pytest.mark import ParameterSet
 from pyspark.sql import DataFrame, SparkSession
 
-from varve import folding, history, history_table, horizon, snapshots, unfolded
+from varve import history, history_table
+from varve.history_table import HistoryTable, folding, unfolded
 
 from . import oracle
 from .cases import CASES, Case, world_of
@@ -30,6 +33,12 @@ from .test_horizon import AT, Expiring
 from .test_timeline import statements_of
 from .worlds import SEQUENCE_LAW as BY_NUMBER
 from .worlds import TIE_BREAK_LAW, TIME_LAW
+
+ENGINE = [
+    import_module(name)
+    for package in (history, history_table)
+    for name in (package.__name__, *(m.name for m in iter_modules(package.__path__, f"{package.__name__}.")))
+]
 
 
 @dataclass(frozen=True)
@@ -83,18 +92,37 @@ SMALL = [
 ]  # fmt: skip
 
 
-def mutated(module: ModuleType, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType | None:
-    """The module with the mutant's text in it, None when the text is not the module's."""
+def source_of(module: ModuleType) -> str:
     assert module.__file__ is not None
-    source = Path(module.__file__).read_text(encoding="utf-8")
-    if mutant.old not in source:
-        return None
-    assert source.count(mutant.old) == 1, f"{mutant.old!r} stands in {module.__name__} more than once"
-    name = f"{module.__name__}_mutant"
-    copy = ModuleType(name)
-    copy.__spec__ = importlib.util.spec_from_loader(name, loader=None)
-    monkeypatch.setitem(sys.modules, name, copy)
-    exec(compile(source.replace(mutant.old, mutant.new), name, "exec"), copy.__dict__)  # noqa: S102
+    return Path(module.__file__).read_text(encoding="utf-8")
+
+
+def home_of(mutant: Mutant) -> ModuleType:
+    """The module that the mutant changes."""
+    homes = [module for module in ENGINE for _ in range(source_of(module).count(mutant.old))]
+    assert len(homes) == 1, f"{mutant.old!r} must stand once in the engine, and stands in {homes}"
+    return homes[0]
+
+
+def mutated(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A copy of its home with the mutant in it, which nobody uses."""
+    home = home_of(mutant)
+    copy = ModuleType(f"{home.__name__}_mutant")
+    copy.__spec__ = importlib.util.spec_from_loader(copy.__name__, loader=None)
+    monkeypatch.setitem(sys.modules, copy.__name__, copy)
+    exec(compile(source_of(home).replace(mutant.old, mutant.new), copy.__name__, "exec"), copy.__dict__)  # noqa: S102
+    return copy
+
+
+def put_in(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Have the engine use a copy with the mutant in it, whether its modules know the home or names from it."""
+    home, copy = home_of(mutant), mutated(mutant, monkeypatch)
+    for user in ENGINE:
+        for name, value in list(vars(user).items()):
+            if value is home:
+                monkeypatch.setattr(user, name, copy)
+            elif user is not home and getattr(value, "__module__", None) == home.__name__:
+                monkeypatch.setattr(user, name, getattr(copy, name))
     return copy
 
 
@@ -122,8 +150,7 @@ def test_mutant_of_the_timeline_is_caught(
     monkeypatch: pytest.MonkeyPatch,
     mutant: Mutant,
 ) -> None:
-    copy = mutated(history, mutant, monkeypatch)
-    assert copy is not None, f"{mutant.old!r} is no longer in history.py"
+    copy = mutated(mutant, monkeypatch)
     frame, expected = told(mutant.law)
     assert versions_of(copy.timeline(frame, policy_of(mutant.law)), mutant.law) != expected
 
@@ -154,22 +181,17 @@ def half_folded(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFac
 
 
 def read_of(engine: Engine) -> dict[Identity, list[Version]]:
-    table = engine.table
-    fresh = history_table.HistoryTable(table.store, table.entity, table.policy, schema=table._schema)
+    known = engine.table
+    fresh = HistoryTable(known.store, known.entity, known.policy, schema=known._schema)
     return versions_of(fresh.read(), TIME_LAW)
 
 
 @pytest.mark.parametrize("mutant", _params(FOLDING, 3) + _params(SMALL, 1))
 def test_mutant_of_folding_is_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
     """`read` computes what a fold writes."""
-    law, lacking = mutated(history, mutant, monkeypatch), mutated(unfolded, mutant, monkeypatch)
-    assert (law is None) != (lacking is None), f"{mutant.old!r} is in neither or both of history.py, unfolded.py"
-    lacking = lacking or unfolded
-    if law is not None:
-        monkeypatch.setattr(lacking, "history", law)
+    copy = put_in(mutant, monkeypatch)
     if mutant in FOLDING:
-        monkeypatch.setattr(lacking, "REWRITE_BELOW_ROWS", 0)
-    monkeypatch.setattr(history_table, "Unfolded", lacking.Unfolded)
+        monkeypatch.setattr(copy if home_of(mutant) is unfolded else unfolded, "REWRITE_BELOW_ROWS", 0)
     assert read_of(half_folded) != half_folded.expected()
 
 
@@ -189,7 +211,7 @@ MERGES = [
 ]  # fmt: skip
 ASSERTIONS = [
     Mutant("a called snapshot denies every key", 'F.coalesce("op", F.lit("delete"))', 'F.lit("delete")'),
-    Mutant("what stands at a snapshot does not call it", " | _is_at(policy, F.col(as_of), F.col(sequence))", ""),
+    Mutant("what stands at a snapshot does not call it", " | is_at(policy, F.col(as_of), F.col(sequence))", ""),
 ]
 EXPIRIES = [
     Mutant("at the horizon is behind it", "hidden = F.col(valid_from) <", "hidden = F.col(valid_from) <="),
@@ -229,27 +251,22 @@ def forgotten(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFacto
     return engine
 
 
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(m, id=m.name) for m in (*FOLDING, *SMALL, *MERGES, *ASSERTIONS, *EXPIRIES)]
+)
+def test_every_mutant_changes_the_engine(mutant: Mutant) -> None:
+    """Most of them run with --all only, and would otherwise be missed no earlier."""
+    assert home_of(mutant)
+
+
 NONE = pytest.param(None, id="the engine itself", marks=pytest.mark.slow)
-
-
-def put_in(
-    module: ModuleType, mutant: Mutant | None, monkeypatch: pytest.MonkeyPatch, *users: ModuleType
-) -> ModuleType:
-    """The module with the mutant in it, as its users find it."""
-    if mutant is None:
-        return module
-    copy = mutated(module, mutant, monkeypatch)
-    assert copy is not None, f"{mutant.old!r} is no longer in {module.__name__}"
-    for user in users:
-        monkeypatch.setattr(user, module.__name__.rpartition(".")[2], copy)
-    return copy
 
 
 @pytest.mark.parametrize("mutant", [*_params(MERGES, 1), NONE])
 def test_mutant_of_a_merge_is_caught(
     half_folded: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
 ) -> None:
-    used = put_in(folding, mutant, monkeypatch, history_table)
+    used = folding if mutant is None else put_in(mutant, monkeypatch)
     monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)
     monkeypatch.setattr(used, "REWRITE_ABOVE_SHARE", 2)
     engine = copied(half_folded, tmp_path / "lake")
@@ -261,7 +278,8 @@ def test_mutant_of_a_merge_is_caught(
 def test_mutant_of_the_assertions_is_caught(
     silent: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
 ) -> None:
-    put_in(snapshots, mutant, monkeypatch, history_table)
+    if mutant is not None:
+        put_in(mutant, monkeypatch)
     engine = copied(silent, tmp_path / "lake")
     engine.hear(engine.world.steps[-1].manifest)
     wrong = engine.wrong(engine.expected(), versions_of(engine.table.read(), TIME_LAW))
@@ -272,7 +290,8 @@ def test_mutant_of_the_assertions_is_caught(
 def test_mutant_of_the_horizon_is_caught(
     forgotten: Expiring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
 ) -> None:
-    put_in(horizon, mutant, monkeypatch, history_table, folding)
+    if mutant is not None:
+        put_in(mutant, monkeypatch)
     engine = copied(forgotten, tmp_path / "lake")
     engine.said = list(forgotten.said)
     engine.expire(AT)

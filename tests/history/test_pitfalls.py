@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from pyspark.sql import SparkSession
 
-from varve import snapshots
+from varve.history_table import snapshots
 from varve.store import Store
 
 from .cases import statements_in

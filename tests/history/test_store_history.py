@@ -15,7 +15,7 @@ import deltalake
 import pytest
 from pyspark.sql import SparkSession
 
-from varve import folding
+from varve.history_table import folding
 from varve.store import Store
 
 from .cases import CASES, Case, statements_in, world_of

@@ -11,9 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from varve import upkeep
 from varve.history import Policy
-from varve.history_table import HistoryTable
+from varve.history_table import HistoryTable, upkeep
 from varve.store import Store
 
 from .cases import statements_in

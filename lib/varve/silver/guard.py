@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from varve.contract import Guard
-from varve.snapshots import Counts
+from varve.history_table.snapshots import Counts
 
 
 @dataclass(frozen=True, slots=True)

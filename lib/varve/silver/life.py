@@ -13,7 +13,7 @@ from pyspark.sql import Row
 from rich.table import Table
 from rich.text import Text
 
-from varve import ops, raw
+from varve import history, ops, raw
 from varve.clock import utc
 from varve.contract import Contract
 from varve.history import DELETE, UPSERT, Policy
@@ -54,16 +54,30 @@ class Life:
     change_origins: tuple[Origin, ...]
 
 
-def life_of(lake: Lake, contract: Contract, key: Mapping[str, str], scope: Scope | None = None) -> Life:
-    """The life of a key, wherever it occurs or in one scope. key: the value of every key column, as text."""
-    history = HistoryTable.of(lake.store, contract)
+def life_of(
+    lake: Lake,
+    contract: Contract,
+    key: Mapping[str, str],
+    scope: Scope | None = None,
+    *,
+    known_at: datetime | None = None,
+) -> Life:
+    """The life of a key, wherever it occurs or in one scope. key: the value of every key column, as text.
+
+    known_at: by what had been recorded by then (UTC); raises ContractError when the horizon has merged that."""
+    table = HistoryTable.of(lake.store, contract)
     place = [*SCOPE_COLUMNS, "valid_from"]
-    versions = rows_of(history.read(is_narrow=True), key, scope).orderBy(*place).collect()
-    changes = rows_of(history.log(), key, scope).orderBy(*place, "sequence", "recorded_at").collect()
+    if known_at is None:
+        log, life = table.log(), table.read(is_narrow=True)
+    else:
+        log = table.known(known_at)
+        life = history.timeline(log, table.policy)
+    versions = rows_of(life, key, scope).orderBy(*place).collect()
+    changes = rows_of(log, key, scope).orderBy(*place, "sequence", "recorded_at").collect()
     files, loads = _files(lake, contract), _loads(lake, contract)
-    openers = [opener(version, changes, history.policy) for version in versions]
+    openers = [opener(version, changes, table.policy) for version in versions]
     return Life(
-        history.policy, tuple(versions), tuple(changes),
+        table.policy, tuple(versions), tuple(changes),
         tuple(_origin(change, files, loads) for change in openers),
         tuple(_origin(change, files, loads) for change in changes),
     )  # fmt: skip

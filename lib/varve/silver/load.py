@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from varve import horizon, ops, quality, raw, snapshots
+from varve import ops, quality, raw
 from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
 from varve.history import DELETE, UPSERT
-from varve.history_table import HistoryTable
+from varve.history_table import HistoryTable, horizon, snapshots
+from varve.history_table.snapshots import Comparison, Counts, Snapshot
 from varve.privacy import PseudonymKey
 from varve.raw import Manifest
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.silver.guard import Tally, Verdict, guarded
-from varve.snapshots import Comparison, Counts, Snapshot
 from varve.store import Commit
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class EntityLoad:
         )  # fmt: skip
 
     def _append(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> dict[Scope, Loaded]:
-        self._reject(window, rows, tallies)
+        self.reject(window, rows, tallies, txn=window.transaction)
         is_empty = all(tally.rows == tally.rejected for tally in tallies.values())
         commit = self.history.append(self.changes(window, rows), txn=window.transaction, is_empty=is_empty)
         found = {scope: tallies.get(scope, Tally()) for scope in {*window.scopes, *tallies}}
@@ -229,7 +229,7 @@ class EntityLoad:
     def _append_snapshot(
         self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally], comparison: Comparison
     ) -> dict[Scope, Loaded]:
-        self._reject(window, rows, tallies)
+        self.reject(window, rows, tallies, txn=window.transaction)
         commit = self.history.append_snapshot(comparison)
         done = {}
         for scope in window.scopes:
@@ -238,12 +238,12 @@ class EntityLoad:
             done[scope] = Loaded(written, tallies.get(scope, Tally()), counts)
         return done
 
-    def _reject(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> None:
-        """Keep the bad rows before the good ones are logged; one commit per window, once."""
+    def reject(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally], *, txn: str) -> None:
+        """Keep the bad rows before the good ones are logged under the name `txn`; one commit, once."""
         if not any(tally.rejected for tally in tallies.values()):
             return
         rejects = rejects_of(quality.rejected(rows), self.contract, run_id=self.lake.run_id, at=datetime.now(UTC))
-        name = f"{self.table}/{window.feed.bronze}/{window.transaction}"
+        name = f"{self.table}/{window.feed.bronze}/{txn}"
         with _OPS:
             self.lake.store.append(rejects, "ops", ops.REJECTS, txn=name, partition_by=())
 

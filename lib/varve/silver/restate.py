@@ -16,14 +16,15 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import history, horizon, quality, snapshots
+from varve import history, quality
 from varve.entities import SEQUENCE, VALID_FROM
 from varve.errors import ContractError, ParkedError, UsageError
 from varve.history import DELETE, RESTORE
+from varve.history_table import horizon, snapshot_records
+from varve.history_table.snapshots import release
 from varve.raw import Manifest
 from varve.scope import Scope, in_scopes
 from varve.silver.load import EntityLoad, Window, scopes_of
-from varve.snapshots import release
 from varve.store import Commit, Loaded
 
 
@@ -52,7 +53,7 @@ def windows_to_restate(
     """
     ledger = load.lake.ledger
     loaded = load.history.loaded()
-    told = {(record.scope, record.as_of) for record in snapshots.records(load.history)}
+    told = {(record.scope, record.as_of) for record in snapshot_records.records(load.history)}
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
     left: dict[tuple[Scope, str], list[Manifest]] = {}
     for window in _landed(load, day):
@@ -103,7 +104,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         )  # fmt: skip
     known = [
         r
-        for r in snapshots.records(load.history, since=manifest.as_of)
+        for r in snapshot_records.records(load.history, since=manifest.as_of)
         if r.scope in window.scopes and r.as_of == manifest.as_of
     ]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)
@@ -131,6 +132,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         return Commit()
     for scope in decided:
         ledger.decide(load.table, scope, manifest.id, verdict="accept", reason=reason)
+    load.reject(window, rows, tallies, txn=comparison.snapshot.manifest)
     return load.history.append_snapshot(comparison)
 
 
@@ -166,7 +168,9 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
                 remedy="Have the source send the key again with a later time.",
             )  # fmt: skip
         corrected = stated.withColumn("op", F.coalesce("_corrects", "op")).drop("_corrects").withColumns(values)
-        return load.history.append(corrected.select(*log.columns), txn=f"{window.transaction}#{load.history.head()}")
+        name = f"{window.transaction}#{load.history.head()}"
+        load.reject(window, rows, load.tallies(rows), txn=name)
+        return load.history.append(corrected.select(*log.columns), txn=name)
     finally:
         for frame in (before, said, stated):
             frame.unpersist()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pyspark.sql import Row
 from rich.table import Table
 
+from varve.history_table.snapshots import release
 from varve.scope import Scope
 from varve.silver.guard import Tally
 from varve.silver.load import EntityLoad, Window
-from varve.snapshots import release
 
 COLUMNS = ("scope", "rows", "rejected", "opened", "changed", "deleted", "guard")
 SAMPLES = 5  # keys that a plan names

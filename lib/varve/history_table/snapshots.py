@@ -1,17 +1,15 @@
-"""Complete snapshots in an entity's log: compare, guard's numbers, log the differences, re-assert on late arrivals.
+"""Complete snapshots: beside the state before them, with the guard's numbers, and into the log.
 
-The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it. The rows
-that do not differ are asserted all the same, silently; so whatever arrives from before a snapshot is followed by that
-snapshot's assertion on the keys it touches, written out, with the snapshot's own position, time of recording and
-manifest.
+The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it; what is
+asserted by saying nothing is for `assertions`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,22 +18,19 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import history
-from varve.clock import microseconds, of_microseconds, utc
 from varve.errors import ContractError
 from varve.history import Policy
+from varve.history_table import assertions, snapshot_records
+from varve.history_table.positions import is_at, is_before
+from varve.history_table.snapshot_records import Record, may_reach, scope_of
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
-from varve.store import Commit, Conditions
+from varve.store import Commit
 
 if TYPE_CHECKING:
-    from varve.history_table import HistoryTable
-
-CALL: Final = ("_snapshot", "_as_of", "_sequence", "_manifest")  # a snapshot that is called to speak
-
-_Place = tuple[Any, ...]  # a position that Python can sort
+    from varve.history_table.table import HistoryTable
 
 BUCKETS: Final = 256
 LOW_BITS: Final = 0xFFFFFFFF
-STATISTICS_STEP: Final = timedelta(milliseconds=1)  # Delta keeps the greatest timestamp of a file in whole milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,54 +98,6 @@ class Comparison:
         return any(counts.differs for counts in self.counts.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An accepted snapshot in the log, for one scope. detail: its checksums (JSON), where they were asked for."""
-
-    scope: Scope
-    as_of: datetime
-    sequence: object
-    recorded_at: datetime
-    manifest: str
-    contract_version: str
-    detail: str | None = field(default=None, repr=False)
-
-
-def records(table: HistoryTable, *, since: datetime | None = None) -> list[Record]:
-    """The accepted snapshots in the order of their positions, without details. since (UTC): those from then on."""
-    found = _records(table, [] if since is None else [[("valid_from", ">=", since - STATISTICS_STEP)]])
-    return [record for record in found if since is None or record.as_of >= since]
-
-
-def _last(table: HistoryTable, scopes: Collection[Scope]) -> dict[Scope, Record]:
-    """The last snapshot of each scope, with its detail; the statistics of the log's files tell where it is."""
-    by = table.policy.order[0]
-    latest: dict[Scope, list[Any]] = {}
-    for file in table.store.files(table.layer, table.log_table):
-        if file["partition.record"] == "snapshot" and (scope := _scope_of(file)) in scopes:
-            latest.setdefault(scope, []).append(file.get(f"max.{by}"))
-    where: list[Conditions] = []
-    for scope, found in latest.items():
-        here = [("scope_country", "=", scope.country), ("scope_entity", "=", scope.entity)]
-        where.append(here if None in found else [*here, (by, ">=", max(found))])
-    return {record.scope: record for record in _records(table, where, "detail")} if where else {}
-
-
-def _records(table: HistoryTable, where: Sequence[Conditions], *more: str) -> list[Record]:
-    """The accepted snapshots in the order of their positions, read without a Spark job. more: columns."""
-    columns = (*SCOPE_COLUMNS, "valid_from", "sequence", "recorded_at", "manifest", "contract_version", *more)
-    rows = table.store.small(table.layer, table.log_table, columns=columns, where=where, record="snapshot")
-    found = [
-        Record(
-            scope=Scope(*(row[c] for c in SCOPE_COLUMNS)), as_of=row["valid_from"].astimezone(UTC),
-            sequence=row["sequence"], recorded_at=row["recorded_at"].astimezone(UTC), manifest=row["manifest"],
-            contract_version=row["contract_version"], detail=row.get("detail"),
-        )
-        for row in rows
-    ]  # fmt: skip
-    return sorted(found, key=lambda r: (_sortable(_position(table.policy, r)), r.recorded_at, r.manifest))
-
-
 # --- comparing ------------------------------------------------------------------------------------------------
 
 
@@ -197,8 +144,8 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
 
 def _twins(table: HistoryTable, snapshot: Snapshot) -> frozenset[Scope]:
     """The scopes of the snapshot of which the log has another one of that very moment."""
-    found = {record.scope for record in records(table, since=snapshot.as_of) if record.as_of == snapshot.as_of}
-    return frozenset(found.intersection(snapshot.scopes))
+    found = snapshot_records.records(table, since=snapshot.as_of)
+    return frozenset(snapshot.scopes) & {record.scope for record in found if record.as_of == snapshot.as_of}
 
 
 def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scope, dict[int, tuple[int, int, int]]]:
@@ -235,24 +182,10 @@ def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
     scopes = set(snapshot.scopes)
     return any(
         file["partition.record"] not in ("waiting", "horizon")
-        and _scope_of(file) in scopes
-        and _may_reach(file, table.policy, snapshot.as_of, snapshot.sequence)
+        and scope_of(file) in scopes
+        and may_reach(file, table.policy, snapshot.as_of, snapshot.sequence)
         for file in table.store.files(table.layer, table.log_table)
     )
-
-
-def _scope_of(file: Mapping[str, Any]) -> Scope:
-    return Scope(*(file[f"partition.{c}"] for c in SCOPE_COLUMNS))
-
-
-def _may_reach(file: Mapping[str, Any], policy: Policy, as_of: datetime, sequence: Any) -> bool:
-    """Whether a file of the log may hold anything at or behind a position, by its statistics. In a sequence domain
-    also what comes later in time alone: see `_calls_by_name`."""
-    latest = file.get("max.valid_from")
-    if latest is None or utc(latest) + STATISTICS_STEP > as_of:
-        return True
-    greatest = file.get("max.sequence")
-    return policy.domain == "sequence" and (greatest is None or _sortable([greatest]) >= _sortable([sequence]))
 
 
 def _suspect_buckets(
@@ -262,7 +195,7 @@ def _suspect_buckets(
     excluded: DataFrame | None,
 ) -> dict[Scope, set[int]]:
     """Per scope the buckets in which the snapshot may differ from the state before it."""
-    last = _last(table, snapshot.scopes)
+    last = snapshot_records.last(table, snapshot.scopes)
     everything = set(range(BUCKETS))
     suspects: dict[Scope, set[int]] = {}
     for scope in snapshot.scopes:
@@ -291,8 +224,8 @@ def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record]) -> dict[S
     policy = table.policy
     if not any(
         file["partition.record"] == "change"
-        and (base := bases.get(_scope_of(file))) is not None
-        and _may_reach(file, policy, base.as_of, base.sequence)
+        and (base := bases.get(scope_of(file))) is not None
+        and may_reach(file, policy, base.as_of, base.sequence)
         for file in table.store.files(table.layer, table.log_table)
     ):
         return {}
@@ -301,7 +234,7 @@ def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record]) -> dict[S
         [
             (F.col("scope_country") == scope.country)
             & (F.col("scope_entity") == scope.entity)
-            & ~_is_before(policy, F.lit(base.as_of), F.lit(base.sequence))
+            & ~is_before(policy, F.lit(base.as_of), F.lit(base.sequence))
             & (F.col("manifest") != base.manifest)
             for scope, base in bases.items()
         ],
@@ -337,18 +270,9 @@ def _state_before(table: HistoryTable, snapshot: Snapshot, is_latest: bool) -> D
     before = (
         table.log()
         .filter(in_scopes(snapshot.scopes))
-        .filter(_is_before(table.policy, F.lit(snapshot.as_of), F.lit(snapshot.sequence)))
+        .filter(is_before(table.policy, F.lit(snapshot.as_of), F.lit(snapshot.sequence)))
     )
     return history.timeline(before, table.policy).filter("is_current")
-
-
-def _is_before(policy: Policy, as_of: Column, sequence: Column) -> Column:
-    """Whether a change lies before the position (as_of, sequence), nulls lowest."""
-    own = F.col("sequence")
-    lower = sequence.isNotNull() & (own.isNull() | F.coalesce(own < sequence, F.lit(False)))
-    if policy.domain == "sequence":
-        return lower
-    return (F.col("valid_from") < as_of) | ((F.col("valid_from") == as_of) & lower)
 
 
 def _calls_by_name(policy: Policy, snapshot: Snapshot) -> Column:
@@ -357,16 +281,10 @@ def _calls_by_name(policy: Policy, snapshot: Snapshot) -> Column:
     What stands at the snapshot's own position contradicts it or agrees with it. In a sequence domain a lower sequence
     may have a later time; only a written statement hides it."""
     as_of, sequence = F.lit(snapshot.as_of), F.lit(snapshot.sequence)
-    at = _is_at(policy, as_of, sequence)
+    at = is_at(policy, as_of, sequence)
     if policy.domain == "time":
         return at
-    return at | (_is_before(policy, as_of, sequence) & (F.col("valid_from") >= as_of))
-
-
-def _is_at(policy: Policy, as_of: Column, sequence: Column) -> Column:
-    """Whether a change stands at the position (as_of, sequence)."""
-    same = F.col("sequence").eqNullSafe(sequence)
-    return same if policy.domain == "sequence" else same & (F.col("valid_from") == as_of)
+    return at | (is_before(policy, as_of, sequence) & (F.col("valid_from") >= as_of))
 
 
 def _counted(
@@ -431,7 +349,7 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
             F.lit(snapshot.contract_version).alias("contract_version"),
         )  # fmt: skip
         rows = rows.unionByName(table.as_log(stated))
-        again = None if comparison.is_latest else reassertions(table, stated)
+        again = None if comparison.is_latest else assertions.reassertions(table, stated)
         if again is not None:
             rows = rows.unionByName(table.as_log(again))
     if comparison.excluded is not None:  # so that nothing is asserted of them later
@@ -471,148 +389,3 @@ def _record_row(scope: Scope, comparison: Comparison, schema: T.StructType) -> t
         "contract_version": snapshot.contract_version, "detail": json.dumps(detail), "record": "snapshot",
     }  # fmt: skip
     return tuple(values.get(f.name) for f in schema)
-
-
-def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
-    """What the snapshots behind arriving changes assert of the keys that these touch; None when there is none.
-
-    arriving: changes not yet in the log. Each calls on the next snapshot of its scope, and on one at its own position.
-    """
-    policy, names = table.policy, list(table.policy.identity)
-    if not table.store.rows(table.layer, table.log_table, record="snapshot"):
-        return None
-    arriving = arriving.select(*names, "valid_from", "sequence").distinct().persist()
-    try:
-        position = _place_of(arriving, policy)
-        span = arriving.agg(F.min(position), F.max(position)).first()
-        assert span is not None
-        if span[0] is None:
-            return None
-        known = records(table, since=of_microseconds(span[0][0]) if policy.domain == "time" else None)
-        called = _called(table, known, _sortable(span[0]), _sortable(span[1]))
-        if called is None:
-            return None
-        reaches = _is_at_or_before(policy, "_as_of", "_sequence") & ~_is_before(
-            policy, F.col("_earlier_as_of"), F.col("_earlier_sequence")
-        )
-        pairs = arriving.join(F.broadcast(called), list(SCOPE_COLUMNS)).filter(F.coalesce(reaches, F.lit(True)))
-        calls = pairs.select(*names, *CALL).distinct().localCheckpoint()
-    finally:
-        arriving.unpersist()
-    return None if calls.isEmpty() else _asserted(table, _past_exclusions(table, calls, known), known)
-
-
-def _past_exclusions(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
-    """The calls, and where a called snapshot says nothing of the key, calls on the ones that follow until one does."""
-    if not table.store.rows(table.layer, table.log_table, record="excluded"):
-        return calls
-    names = list(table.policy.identity)
-    excluded = (
-        table.records().filter("record = 'excluded'").select(*names, F.col("manifest").alias("_manifest")).distinct()
-    )
-    pairs = _with_previous(known, table.policy)
-    place = {id(record): index for index, (record, _) in enumerate(pairs)}
-    rows = [(place[id(b)], i, r.as_of, r.sequence, r.manifest) for i, (r, b) in enumerate(pairs) if b is not None]
-    number = table.log_schema(None)["sequence"].dataType.simpleString()
-    schema = f"_earlier int, _snapshot int, _as_of timestamp, _sequence {number}, _manifest string"
-    following = F.broadcast(table.store.frame(rows, schema))
-    found = calls
-    while True:
-        unheard = calls.join(excluded, [*names, "_manifest"], "left_semi").select(
-            *names, F.col("_snapshot").alias("_earlier")
-        )
-        calls = unheard.join(following, "_earlier").select(*names, *CALL).localCheckpoint()
-        if calls.isEmpty():
-            return found.distinct()
-        found = found.unionByName(calls)
-
-
-def _called(table: HistoryTable, known: list[Record], first: _Place, last: _Place) -> DataFrame | None:
-    """The records that changes between two positions can call on, each with the one before it in its scope."""
-    policy = table.policy
-    rows = [
-        (*_scope_pair(r.scope), i, r.as_of, r.sequence, r.manifest, b and b.as_of, b and b.sequence)
-        for i, (r, b) in enumerate(_with_previous(known, policy))
-        if _sortable(_position(policy, r)) >= first and (b is None or _sortable(_position(policy, b)) <= last)
-    ]
-    if not rows:
-        return None
-    number = table.log_schema(None)["sequence"].dataType.simpleString()
-    schema = (
-        f"scope_country string, scope_entity string, _snapshot int, _as_of timestamp, "
-        f"_sequence {number}, _manifest string, _earlier_as_of timestamp, _earlier_sequence {number}"
-    )
-    return table.store.frame(rows, schema)
-
-
-def _asserted(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
-    """What snapshots silently assert: the state before them, of the called keys that they do not name in the log.
-
-    calls: (identity, _snapshot, _as_of, _sequence, _manifest), unique by identity and snapshot.
-    """
-    policy, names = table.policy, [*table.policy.identity, "_snapshot"]
-    rows = table.records().join(F.broadcast(calls), list(policy.identity))
-    at = _is_at(policy, F.col("_as_of"), F.col("_sequence")) & (F.col("manifest") == F.col("_manifest"))
-    spoken = rows.filter(at & F.col("record").isin("change", "excluded")).select(*names).distinct()
-    before = rows.filter((F.col("record") == "change") & _is_before(policy, F.col("_as_of"), F.col("_sequence")))
-    each = replace(policy, keys=(*policy.keys, "_snapshot"))
-    state = (
-        history.timeline(before, each).filter("is_current").select(*names, *policy.payload, F.lit("upsert").alias("op"))
-    )
-    recorded = table.store.frame(
-        [(i, r.recorded_at, r.contract_version) for i, (r, _) in enumerate(_with_previous(known, policy))],
-        "_snapshot int, recorded_at timestamp, contract_version string",
-    )
-    return (
-        calls.join(spoken, names, "left_anti")
-        .join(state, names, "left")
-        .join(F.broadcast(recorded), "_snapshot")
-        .select(
-            *policy.identity,
-            *policy.payload,
-            F.coalesce("op", F.lit("delete")).alias("op"),
-            F.col("_as_of").alias("valid_from"),
-            F.col("_sequence").alias("sequence"),
-            "recorded_at",
-            F.col("_manifest").alias("manifest"),
-            "contract_version",
-        )
-    )
-
-
-def _is_at_or_before(policy: Policy, as_of: str, sequence: str) -> Column:
-    return _is_before(policy, F.col(as_of), F.col(sequence)) | _is_at(policy, F.col(as_of), F.col(sequence))
-
-
-def _scope_pair(scope: Scope) -> tuple[str, str]:
-    return scope.country, scope.entity
-
-
-def _place_of(statements: DataFrame, policy: Policy) -> Column:
-    """What orders statements across keys, times as microseconds since 1970: PySpark collects a timestamp in the time
-    zone of the machine."""
-    is_time = {name: isinstance(statements.schema[name].dataType, T.TimestampType) for name in policy.order}
-    return F.struct(*(F.unix_micros(name).alias(name) if is_time[name] else F.col(name) for name in policy.order))
-
-
-def _position(policy: Policy, record: Record) -> tuple[object, ...]:
-    return (record.sequence,) if policy.domain == "sequence" else (record.as_of, record.sequence)
-
-
-def _sortable(position: Iterable[Any]) -> _Place:
-    """A position that Python orders as Spark does: nulls lowest, times as microseconds since 1970."""
-    values = (microseconds(v) if isinstance(v, datetime) else v for v in position)
-    return tuple((value is not None, value or 0) for value in values)
-
-
-def _with_previous(known: Iterable[Record], policy: Policy) -> list[tuple[Record, Record | None]]:
-    """Every record with the one before it in its scope, of another position; known: in the order of positions."""
-    pairs: list[tuple[Record, Record | None]] = []
-    latest: dict[Scope, tuple[Record, Record | None]] = {}
-    for record in known:
-        before, earlier = latest.get(record.scope, (None, None))
-        if before is not None and _position(policy, before) == _position(policy, record):
-            before = earlier
-        latest[record.scope] = record, before
-        pairs.append(latest[record.scope])
-    return pairs

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from varve import history, upkeep
+from varve import history
+from varve.history_table import upkeep
+from varve.history_table.positions import STATISTICS_STEP
 from varve.scope import SCOPE_COLUMNS, in_scopes
-from varve.snapshots import STATISTICS_STEP
 
 if TYPE_CHECKING:
-    from varve.history_table import HistoryTable
+    from varve.history_table.table import HistoryTable
 
 REWRITE_BELOW_ROWS: Final = 500_000  # in all touched scopes: then touched keys are made anew, whether late or not
 MOST_TOUCHED: Final = 4_000_000  # changes whose keys go to every task; of more the whole scopes are made anew

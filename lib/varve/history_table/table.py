@@ -18,18 +18,19 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from varve import folding, history, horizon, snapshots, upkeep
+from varve import history
 from varve.clock import utc
 from varve.errors import ContractError
-from varve.folding import FOLD, Fold
 from varve.history import Policy
-from varve.horizon import Expiry
+from varve.history_table import assertions, folding, horizon, snapshots, upkeep
+from varve.history_table.folding import FOLD, Fold
+from varve.history_table.horizon import Expiry
+from varve.history_table.snapshots import Comparison, Snapshot
+from varve.history_table.unfolded import Unfolded
+from varve.history_table.upkeep import Compaction
 from varve.privacy import silver_schema
 from varve.scope import SCOPE_COLUMNS, in_scopes
-from varve.snapshots import Comparison, Snapshot
 from varve.store import Commit, Loaded, Store
-from varve.unfolded import Unfolded
-from varve.upkeep import Compaction
 
 if TYPE_CHECKING:
     from varve.contract import Contract
@@ -180,9 +181,16 @@ class HistoryTable:
 
         Raises ContractError when the horizon has merged what would tell it.
         """
-        valid_at, known_at = utc(valid_at), utc(known_at)
-        horizon.must_not_hide(horizon.of(self), self.entity, valid_at, known_at)
-        return history.as_known(self.log(), valid_at, known_at, self.policy)
+        horizon.must_not_hide(horizon.of(self), self.entity, utc(valid_at))
+        return history.as_of(history.timeline(self.known(known_at), self.policy), utc(valid_at))
+
+    def known(self, known_at: datetime) -> DataFrame:
+        """The log as it stood at a moment (UTC where it has no offset): `history.timeline` of it is what was believed.
+
+        Raises ContractError when the horizon has merged what would tell it."""
+        known_at = utc(known_at)
+        horizon.must_not_merge(horizon.of(self), self.entity, known_at)
+        return history.known(self.log(), known_at)
 
     # --- appending --------------------------------------------------------------------------------------------
 
@@ -199,7 +207,7 @@ class HistoryTable:
             return self.store.advance(self.layer, self.log_table, txn=txn, note=self.log_note("changes"))
         changes = horizon.ahead(self, changes if self._schema is None else self.shaped(changes))
         self.widen_log()
-        again = snapshots.reassertions(self, changes)
+        again = assertions.reassertions(self, changes)
         rows = self.as_log(changes) if again is None else self.as_log(changes).unionByName(self.as_log(again))
         return self.append_records(rows, txn=txn, note=self.log_note("changes"))
 
@@ -300,7 +308,7 @@ class HistoryTable:
     def plan(self, changes: DataFrame) -> Plan:
         """What appending and folding `changes` would do; nothing is written."""
         p, changes = self.policy, horizon.ahead(self, changes).select(*self.log().columns)
-        if (again := snapshots.reassertions(self, changes)) is not None:
+        if (again := assertions.reassertions(self, changes)) is not None:
             # Used several times, and deep: computed once, and cut off from where it came from.
             changes = changes.unionByName(again.select(*changes.columns)).localCheckpoint()
         touched = changes.select(*p.identity).distinct()

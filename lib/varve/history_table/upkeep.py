@@ -17,7 +17,7 @@ from varve.store import Commit
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from varve.history_table import HistoryTable
+    from varve.history_table.table import HistoryTable
 
 COMPACTED: Final = "compacted"
 WIDENED: Final = "widened"

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import history, snapshots, upkeep
+from varve import history
 from varve.clock import of_microseconds, utc
 from varve.errors import ContractError
 from varve.history import Policy
+from varve.history_table import snapshot_records, upkeep
+from varve.history_table.positions import STATISTICS_STEP
+from varve.history_table.snapshots import Snapshot
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 
 if TYPE_CHECKING:
-    from varve.history_table import HistoryTable
+    from varve.history_table.table import HistoryTable
     from varve.store import Store
 
 HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
@@ -113,9 +116,7 @@ def may_pass_over(table: HistoryTable, moment: datetime) -> bool:
     for file in table.store.files(table.layer, table.log_table):
         earliest, latest = file.get("min.valid_from"), file.get("max.valid_from")
         if file["partition.record"] not in ("waiting", HORIZON) and (
-            earliest is None
-            or latest is None
-            or (utc(earliest) < moment and utc(latest) + snapshots.STATISTICS_STEP >= reached)
+            earliest is None or latest is None or (utc(earliest) < moment and utc(latest) + STATISTICS_STEP >= reached)
         ):
             return True
     return False
@@ -130,24 +131,26 @@ def ahead(table: HistoryTable, changes: DataFrame) -> DataFrame:
     return changes if found is None else changes.filter(~found.hides(table.policy))
 
 
-def must_not_hide(found: Horizon | None, entity: str, valid_at: datetime, known_at: datetime | None = None) -> None:
-    """Raise ContractError when a history with this horizon does not tell any more what is asked: what was valid at a
-    moment, as it was known at another (both aware)."""
-    if found is None:
-        return
-    if valid_at < found.moment:
+def must_not_hide(found: Horizon | None, entity: str, valid_at: datetime) -> None:
+    """Raise ContractError when a history with this horizon does not tell any more what was valid at a moment
+    (aware)."""
+    if found is not None and valid_at < found.moment:
         raise ContractError(
             "the history tells nothing of a time before its horizon", where=f"silver.{entity}",
             found=valid_at.isoformat(), expected=f"{found.moment.isoformat()} or later",
             remedy=f'./spark-submit.sh sql --as-of {_typed(found.moment)} "select * from silver.{entity}" '
             "is the earliest that it tells.",
         )  # fmt: skip
-    if known_at is not None and found.known_at is not None and known_at < found.known_at:
+
+
+def must_not_merge(found: Horizon | None, entity: str, known_at: datetime) -> None:
+    """Raise ContractError when a history with this horizon does not tell any more what was known at a moment
+    (aware)."""
+    if found is not None and found.known_at is not None and known_at < found.known_at:
         raise ContractError(
             "the history does not tell any more what was known then: what lies behind its horizon is merged",
             where=f"silver.{entity}", found=known_at.isoformat(), expected=f"{found.known_at.isoformat()} or later",
-            remedy=f"as_known(valid_at, datetime.fromisoformat('{found.known_at.isoformat()}')) is the earliest "
-            "knowledge that it tells.",
+            remedy=f"{found.known_at.isoformat()} is the earliest knowledge that it tells.",
         )  # fmt: skip
 
 
@@ -156,7 +159,7 @@ def _typed(moment: datetime) -> str:
     return moment.date().isoformat() if moment.time() == time() else moment.isoformat()
 
 
-def must_not_hide_snapshot(table: HistoryTable, snapshot: snapshots.Snapshot) -> None:
+def must_not_hide_snapshot(table: HistoryTable, snapshot: Snapshot) -> None:
     """Raise ContractError when a snapshot lies behind the horizon."""
     found = of(table)
     policy = table.policy
@@ -286,7 +289,7 @@ def _pictured_behind(table: HistoryTable) -> set[Scope]:
     assert found is not None
     return {
         record.scope
-        for record in snapshots.records(table)
+        for record in snapshot_records.records(table)
         if found.hides_snapshot(table.policy, record.scope, record.as_of, record.sequence)
     }
 

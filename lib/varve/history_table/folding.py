@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import Column, DataFrame, Observation, Row
 from pyspark.sql import functions as F
 
-from varve import history, horizon, unfolded, upkeep
+from varve import history
 from varve.errors import StorageError
+from varve.history_table import horizon, unfolded, upkeep
+from varve.history_table.unfolded import Behind, Split
 from varve.scope import SCOPE_COLUMNS, in_scopes
-from varve.unfolded import Behind, Split
 
 if TYPE_CHECKING:
-    from varve.history_table import HistoryTable
+    from varve.history_table.table import HistoryTable
 
 FOLD: Final = "fold"
 PARTITIONS: Final = (*SCOPE_COLUMNS, "is_open")  # of the versions

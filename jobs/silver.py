@@ -25,6 +25,10 @@ def parser() -> ArgumentParser:
     parser.add_argument("--scope", action="append", type=Scope.parse, metavar="COUNTRY/ENTITY", help="only this scope")
     parser.add_argument("--accept", metavar="REASON", help="let the oldest parked snapshot of every scope in")
     parser.add_argument("--discard", metavar="REASON", help="drop the oldest parked snapshot of every scope")
+    parser.add_argument(
+        "--no-fold", action="store_true",
+        help="log the changes and leave the versions as they are: the next run without it folds them all at once",
+    )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="tell what would change, write nothing")
     return parser
 
@@ -41,7 +45,10 @@ def run(lake: Lake, args: Namespace) -> None:
             console.print(plan_of(load, wanted))
         return
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="silver") as pool:
-        begun = [pool.submit(copy_context().run, load_entity, load, wanted=wanted, decision=decision) for load in loads]
+        begun = [
+            pool.submit(copy_context().run, load_entity, load, wanted=wanted, decision=decision, folds=not args.no_fold)
+            for load in loads
+        ]
     for one in begun:
         one.result()
 

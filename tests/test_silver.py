@@ -89,9 +89,9 @@ class Shop:
         self.lake.store.append(frame.withColumns(later), "bronze", "core_customer", txn=manifest.id)
         return manifest.id
 
-    def silver(self, decision: Decision | None = None, *scopes: Scope) -> None:
+    def silver(self, decision: Decision | None = None, *scopes: Scope, folds: bool = True) -> None:
         with self.lake.ledger.within("silver"):
-            load_entity(self.load(), wanted=frozenset(scopes), decision=decision)
+            load_entity(self.load(), wanted=frozenset(scopes), decision=decision, folds=folds)
 
     def load(self) -> EntityLoad:
         key = PseudonymKey("k1", self.spark.sparkContext.broadcast(b"the key of this test"))
@@ -209,6 +209,22 @@ def test_a_snapshot_without_a_place_in_the_order_can_be_discarded(shop: Shop) ->
         shop.silver()
     shop.silver(Decision("discard", "the table sends changes now"))
     assert not shop.load().windows()
+
+
+def test_what_was_not_folded_is_folded_at_once_later(shop: Shop) -> None:
+    """Until then who asks the history sees it, and who reads the files does not."""
+    shop.bronze(1, *everywhere("a"))
+    shop.silver()
+    folded = shop.lake.store.version("silver", "customer")
+    for day, keys in ((2, "ab"), (3, "abc")):
+        shop.bronze(day, *everywhere(*keys))
+        shop.silver(folds=False)
+    assert shop.lake.store.version("silver", "customer") == folded
+    assert shop.load().history.read().where("is_current").count() == 9
+    shop.silver()
+    assert shop.lake.store.version("silver", "customer") == folded + 1
+    assert shop.open_rows() == {scope.entity: ["a", "b", "c"] for scope in SCOPES}
+    assert [row.step for row in shop.lake.ledger.rows].count("fold") == 2
 
 
 def test_rows_without_a_key_are_rejected_and_fail_nothing(shop: Shop) -> None:

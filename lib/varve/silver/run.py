@@ -33,10 +33,11 @@ class Decision:
     reason: str
 
 
-def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decision | None) -> None:
+def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decision | None, folds: bool = True) -> None:
     """Load everything that bronze has for the entity, in the order of time, and fold it.
 
     A scope that fails or is parked stops there and does not stop the others.
+    folds: otherwise the versions stay as they are, until a run that folds brings all of it in at once.
     """
     windows = load.windows(wanted)
     if windows and load.history.outgrown():  # its versions are made anew first: a widened log would do it unseen
@@ -47,7 +48,8 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
             run.load(window)
     finally:
         run.tasks.close()
-    fold_entity(load, idle=not windows)
+    if folds:
+        fold_entity(load, idle=not windows)
     run.tasks.raise_unkept()
 
 

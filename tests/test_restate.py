@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from in_process import Jobs
 from test_invented_source import Invented
 from varve import ops, raw
-from varve.errors import ContractError, ParkedError, UsageError
+from varve.errors import ParkedError, UsageError
 from varve.scope import Scope
 from varve.silver import EntityLoad, plan_of
 from varve.silver.inputs import pseudonym_key
@@ -252,13 +252,15 @@ def test_changes_are_said_again_there_and_back(register: Register, spark: SparkS
     assert [(r["rule"], r["scope_entity"]) for r in rejects] == [("known", "e00")], "told once, by who said it again"
 
 
-def test_a_delete_is_not_withdrawn(register: Register, spark: SparkSession) -> None:
+def test_a_delete_is_withdrawn_there_and_back(register: Register, spark: SparkSession) -> None:
     register.says("first")
-    register.deliver(1, "deleted,A,B,x,2026-03-01,1,0")
+    register.deliver(1, "k,A,B,,2026-03-01,1,0", "k,A,B,x,2026-03-02,2,0")
     loaded(register, spark)
-    register.says("first", deleted_when="gone = 'y'")
-    with pytest.raises(ContractError, match=r"a delete of this extract.*Have the source send"):
-        said_again(register, spark)
+    for deleted_when, expected in (("gone = 'y'", ["A"]), ("gone = 'x'", ["A", "-"])):
+        register.says("first", deleted_when=deleted_when)
+        assert said_again(register, spark) == [True]
+        assert towns(register, spark) == {"e00.k": expected}
+        assert said_again(register, spark) == [False]
 
 
 NEW = ",,2026-03-01,1,0"  # second, gone, at, seq, owner
@@ -267,9 +269,11 @@ NEW = ",,2026-03-01,1,0"  # second, gone, at, seq, owner
 @pytest.mark.parametrize(
     ("rows", "says", "left"),
     [
-        pytest.param([f"k,,{NEW}", f"k,Madrid,{NEW}"], "null", ["Madrid"], id="null beside a value"),
-        pytest.param([f"k,,{NEW}", f"k,Madrid,{NEW}"], "Madrid", ["None"], id="a value beside null"),
-        pytest.param([f"k,Madrid,{NEW}", "k,Rome,,x,2026-03-01,2,0"], "null", ["Madrid"], id="a delete with a name"),
+        pytest.param([f"k,,{NEW}", f"k,Madrid,{NEW}"], "name=null", ["Madrid"], id="null beside a value"),
+        pytest.param([f"k,,{NEW}", f"k,Madrid,{NEW}"], "name=Madrid", ["None"], id="a value beside null"),
+        pytest.param([f"k,Madrid,{NEW}", "k,Rome,,x,2026-03-01,2,0"], "name=null", ["Madrid"], id="a delete"),
+        pytest.param([f"k,Madrid,{NEW}", "k,,,x,2026-03-01,1,0"], "op=delete", ["Madrid"], id="a delete beside it"),
+        pytest.param([f"k,Madrid,{NEW}", "k,,,x,2026-03-01,1,0"], "op=upsert", [], id="a value beside a delete"),
     ],
 )  # fmt: skip
 def test_one_statement_is_taken_back_and_no_other(
@@ -283,8 +287,8 @@ def test_one_statement_is_taken_back_and_no_other(
     with suppress(ParkedError):  # two that contradict each other
         jobs.run("silver")
     words = ("--table", "town", "--key", "k", "--at", "2026-03-01", "--reason", "sent by mistake")
-    jobs.run("restate", *words, "--says", f"name={says}")
-    assert towns(register, spark) == {"e00.k": left}
+    jobs.run("restate", *words, "--says", says)
+    assert towns(register, spark) == ({"e00.k": left} if left else {})
     with pytest.raises(UsageError, match=r"0 statements are meant.*history --table town --key id=k --changes"):
         jobs.run("restate", *words, "--says", "name=Paris")
 

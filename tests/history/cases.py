@@ -2,6 +2,7 @@
 
 A@5            state A from 5         -@7     deleted at 7      !A@5       A at 5 is retracted   !@5  all at 5 is
 !!A@5          A at 5 is restored     !null@5 the state null at 5 is retracted
+!-@7           the delete at 7 is retracted   !!-@7 it is restored
 A@5#2          with sequence 2        A@5~3   recorded at 3     a.bc:A@5   of another key        null@5  state null
 A+2@5          amount 2               A&x@5   extra x           A/n1@5     note n1 (overwritten)
 a.b.c:A@5      of a key of three columns
@@ -24,7 +25,7 @@ from .worlds import SEQUENCE_LAW, THREE_KEYS_LAW, TIE_BREAK_LAW, TIME_LAW, Batch
 KEY: Key = ("k", "1")
 STATE = r"(?P<state>[A-Za-z0-9]*)(?:\+(?P<amount>\d+))?(?:&(?P<extra>\w+))?(?:/(?P<note>\w+))?"
 STATEMENT = re.compile(
-    rf"(?:(?P<key>\w*(?:\.\w*)+):)?(?P<mark>-|!{{0,2}}){STATE}@(?P<at>[\d.]+)(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?"
+    rf"(?:(?P<key>\w*(?:\.\w*)+):)?(?P<mark>!{{0,2}}-?){STATE}@(?P<at>[\d.]+)(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?"
 )
 SNAPSHOT = re.compile(r"S@(?P<at>[\d.]+)\{(?P<rows>[^}]*)\}(?:#(?P<sequence>\d+))?(?:~(?P<recorded>\d+))?")
 ROW = re.compile(rf"(?:(?P<key>\w*(?:\.\w*)+):)?{STATE}")
@@ -105,7 +106,9 @@ def _op(match: re.Match[str]) -> Op:
     """`!null@5` is about the state null, `!@5` about whatever was said."""
     if match["mark"] == "!" and match["state"] == "null" and not any(_values(match)):
         return "retract_null"
-    ops: dict[str, Op] = {"": "upsert", "-": "delete", "!": "retract", "!!": "restore"}
+    ops: dict[str, Op] = {
+        "": "upsert", "-": "delete", "!": "retract", "!-": "retract_delete", "!!": "restore", "!!-": "restore_delete"
+    }  # fmt: skip
     return ops[match["mark"]]
 
 
@@ -196,6 +199,14 @@ RULES: tuple[Case, ...] = (
     Case("a retract removes only its own content", "A@5 B@7 | !C@7", "A[5,7) B[7,)"),
     Case("a bare retract removes all that stands at its position", "A@5 B@7 C@7 | !@7", "A[5,)"),
     Case("a bare retract removes a delete", "A@5 -@7 | !@7", "A[5,)"),
+    Case("a retract of a delete", "A@5 -@7 | !-@7", "A[5,)"),
+    Case("a retract of a delete removes no state", "A@5 B@7 -@7 | !-@7", "A[5,7) B[7,)"),
+    Case("a retract of a state removes no delete", "A@5 B@7 -@7 | !B@7", "A[5,7) -A[7,)"),
+    Case("a retract of a delete before it", "!-@7 | A@5 -@7", "A[5,)"),
+    Case("a retract of a delete removes no null", "A@5 null@7 | !-@7", "A[5,7) null[7,)"),
+    Case("a delete is restored", "A@5 -@7 | !-@7 | !!-@7", "A[5,7) -A[7,)"),
+    Case("a delete is restored after all was retracted", "A@5 B@7 -@7 | !@7 | !!-@7", "A[5,7) -A[7,)"),
+    Case("a restore of a state restores no delete", "A@5 B@7 -@7 | !@7 | !!B@7", "A[5,7) B[7,)"),
     Case("a retract at another sequence removes nothing", "A@5 B@7#1 | !B@7#2", "A[5,7) B[7,)"),
     Case("a retract of null removes no other content", "null@5 A@5 | !null@5", "A[5,)"),
     Case("a retract of null removes what is null", "A@5 null@7 | !null@7", "A[5,)"),

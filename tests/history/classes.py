@@ -45,6 +45,8 @@ COMMON = frozenset(
         "sent again after its retract",
         "retract empties a key",
         "retract of null",
+        "retract of a delete",
+        "restored delete",
         "restored after its retract",
         "restored too early",
         # states
@@ -144,9 +146,11 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
                     yield "tie in what is not folded"
                 elif said.recorded_at == other.recorded_at:
                     yield "duplicate in one batch"
-        if said.op == "restore" and oracle.retracted(said, heard, law):
+        if oracle.is_restore(said) and oracle.retracted(said, heard, law):
             stays = oracle.retracted(said, [*heard, said], law)
             yield "restored too early" if stays else "restored after its retract"
+            if said.op == "restore_delete" and not stays:
+                yield "restored delete"
         elif oracle.retracted(said, heard, law):
             yield (
                 "sent again after its retract"
@@ -175,6 +179,8 @@ def _statement(said: Statement, folded: Life, heard: Life, law: Law) -> Iterator
                 yield "tie resolved by a retract"
         if said.op == "retract_null":
             yield "retract of null"
+        elif said.op == "retract_delete":
+            yield "retract of a delete"
         elif all(value is None for value in said.values):
             yield "retract without content"
 

@@ -24,7 +24,7 @@ Key = tuple[Any, ...]
 Identity = tuple[Scope, Key]
 Values = tuple[Any, ...]
 Life = Sequence["Statement"]
-Op = Literal["upsert", "delete", "retract", "retract_null", "restore"]
+Op = Literal["upsert", "delete", "retract", "retract_null", "retract_delete", "restore", "restore_delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +141,22 @@ def place(statement: Statement, law: Law) -> tuple[Any, ...]:
 
 def content(statement: Statement) -> tuple[Any, ...]:
     """What two statements share when they say the same; what a delete carries of attributes is no content."""
-    return ("delete",) if statement.op == "delete" else statement.values
+    return ("delete",) if statement.op in ("delete", "retract_delete", "restore_delete") else statement.values
 
 
 def is_retract(statement: Statement) -> bool:
-    return statement.op in ("retract", "retract_null")
+    return statement.op in ("retract", "retract_null", "retract_delete")
+
+
+def is_restore(statement: Statement) -> bool:
+    return statement.op in ("restore", "restore_delete")
 
 
 def retracted(statement: Statement, life: Life, law: Law) -> bool:
     """Whether something at its place takes it back, and nothing that was learned later restores it."""
     here = [other for other in life if place(other, law) == place(statement, law)]
     gone = [other.recorded_at for other in here if is_retract(other) and _is_of(other, statement)]
-    back = [other.recorded_at for other in here if other.op == "restore" and content(other) == content(statement)]
+    back = [other.recorded_at for other in here if is_restore(other) and content(other) == content(statement)]
     return bool(gone) and not (back and max(back) > max(gone))
 
 
@@ -182,7 +186,7 @@ def counting(life: Life, law: Law) -> list[Statement]:
         if standing(s, life, law) and not _disagree(same):
             result.append(
                 replace(
-                    s, op="delete" if s.op == "delete" else "upsert",
+                    s, op="delete" if content(s) == ("delete",) else "upsert",
                     valid_from=min(o.valid_from for o in same), recorded_at=min(o.recorded_at for o in same),
                 )
             )  # fmt: skip

@@ -58,7 +58,7 @@ TIMELINE = [
            '"recorded_at"))).over(position),\n                "_restored_at"'),
     Mutant("nothing is restored", 'F.col("_restored_at") > gone_at', "F.lit(False)"),
     Mutant("an earlier restore holds", 'F.col("_restored_at") > gone_at', 'F.col("_restored_at").isNotNull()'),
-    Mutant("what a delete carries is content", "F.when(~is_delete, said)", "said"),
+    Mutant("what a delete carries is content", "F.when(~is_of_delete, said)", "said"),
     Mutant("at one time the lowest rules", "orderBy(*_place(policy))",
            'orderBy("valid_from", F.desc_nulls_last("sequence"))'),
     Mutant("only the next one hides", "rowsBetween(Window.unboundedPreceding, -1", "rowsBetween(-1, -1", BY_NUMBER),

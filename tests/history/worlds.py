@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from .oracle import Key, Law, Observation, Scope, Snapshot, Statement, Values
+from . import oracle
+from .oracle import Key, Law, Observation, Op, Scope, Snapshot, Statement, Values
 
 # ("a", "bc") and ("ab", "c") are one key to whoever concatenates
 KEYS: tuple[Key, ...] = (("a", "bc"), ("ab", "c"), ("a", "b"), ("b", "a"))
@@ -124,10 +125,16 @@ def statements(draw: Random, scope: Scope, own: Sequence[Key], law: Law, batches
                 said.append((draw.randrange(batch, batches), replace(other, op="retract")))
         elif model is not None and roll < (edge := edge + SHARE["retract"]):
             content = nothing if draw.random() < 0.3 else model.values
-            is_null = content is model.values and not any(content)
-            said.append((batch, replace(model, op="retract_null" if is_null else "retract", values=content)))
-            if model.op == "upsert" and draw.random() < 0.4:
-                said.append((draw.randrange(batch, batches), replace(model, op="restore")))
+            is_of_delete = oracle.content(model) == ("delete",)
+            retract: Op = "retract"
+            if content is model.values and is_of_delete:
+                retract = "retract_delete"
+            elif content is model.values and not any(content):
+                retract = "retract_null"
+            said.append((batch, replace(model, op=retract, values=content)))
+            if not oracle.is_retract(model) and draw.random() < 0.4:
+                restored: Op = "restore_delete" if is_of_delete else "restore"
+                said.append((draw.randrange(batch, batches), replace(model, op=restored)))
         elif model is not None and model.sequence is not None and roll < edge + SHARE["sequel"]:
             sequel = values(draw, law, generation=generation)
             said.append((batch, replace(model, op="upsert", sequence=model.sequence + 1, values=sequel)))

@@ -5,7 +5,7 @@ that the log does not; `expiring` and `auditing` speak for themselves. All must 
 Semantics with pictures and examples: docs/history.md.
 
 Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attributes, overwritten columns):
-* changes (the log): op string [upsert, delete, retract, retract_null, restore], valid_from timestamp, sequence [any
+* changes (the log): op string [upsert, delete, and the corrections of `policy`], valid_from timestamp, sequence [any
   orderable type, null = lowest], recorded_at timestamp, manifest string, contract_version string.
 * versions: valid_from timestamp, valid_to timestamp [null = last], is_current, is_deleted, recorded_at timestamp,
   version_key bigint, row_hash bigint [of the tracked attributes], last_position struct<valid_from, sequence> [of the
@@ -16,14 +16,16 @@ from varve.history.auditing import audit
 from varve.history.comparing import bucket, checksum, compared
 from varve.history.expiring import behind, expired
 from varve.history.following import OLD_KEY, amended, continues, course, touched
-from varve.history.law import HASH, of_identities, quarantined, retraction, row_hash, standing, timeline
+from varve.history.law import HASH, of_identities, quarantined, restoration, retraction, row_hash, standing, timeline
 from varve.history.policy import (
     CHANGE_COLUMNS,
     CORRECTIONS,
     DELETE,
     RESERVED,
     RESTORE,
+    RESTORE_DELETE,
     RETRACT,
+    RETRACT_DELETE,
     RETRACT_NULL,
     UPSERT,
     VERSION_COLUMNS,
@@ -32,8 +34,9 @@ from varve.history.policy import (
 from varve.history.reading import AUTO_CDC_ROWS, as_known, as_of, auto_cdc, auto_cdc_columns, is_valid_at, known
 
 __all__ = [
-    "AUTO_CDC_ROWS", "CHANGE_COLUMNS", "CORRECTIONS", "DELETE", "HASH", "OLD_KEY", "RESERVED", "RESTORE", "RETRACT",
-    "RETRACT_NULL", "UPSERT", "VERSION_COLUMNS", "Policy", "amended", "as_known", "as_of", "audit", "auto_cdc",
-    "auto_cdc_columns", "behind", "bucket", "checksum", "compared", "continues", "course", "expired", "is_valid_at",
-    "known", "of_identities", "quarantined", "retraction", "row_hash", "standing", "timeline", "touched",
+    "AUTO_CDC_ROWS", "CHANGE_COLUMNS", "CORRECTIONS", "DELETE", "HASH", "OLD_KEY", "RESERVED", "RESTORE",
+    "RESTORE_DELETE", "RETRACT", "RETRACT_DELETE", "RETRACT_NULL", "UPSERT", "VERSION_COLUMNS", "Policy", "amended",
+    "as_known", "as_of", "audit", "auto_cdc", "auto_cdc_columns", "behind", "bucket", "checksum", "compared",
+    "continues", "course", "expired", "is_valid_at", "known", "of_identities", "quarantined", "restoration",
+    "retraction", "row_hash", "standing", "timeline", "touched",
 ]  # fmt: skip

@@ -13,7 +13,19 @@ from zlib import crc32
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
-from varve.history.policy import DELETE, RESTORE, RETRACT, RETRACT_NULL, UPSERT, Policy
+from varve.history.policy import (
+    DELETE,
+    OF_DELETES,
+    RESTORE,
+    RESTORE_DELETE,
+    RESTORES,
+    RETRACT,
+    RETRACT_DELETE,
+    RETRACT_NULL,
+    RETRACTS,
+    UPSERT,
+    Policy,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql.window import WindowSpec
@@ -67,8 +79,13 @@ def standing(changes: DataFrame, policy: Policy, *, gone: bool = False) -> DataF
 
 
 def retraction(policy: Policy) -> Column:
-    """The op that retracts a statement of this payload and no other: without content a plain retract means all."""
-    return F.when(_is_null(policy), RETRACT_NULL).otherwise(RETRACT)
+    """The op that retracts a statement [upsert, delete] and no other: without content a plain retract means all."""
+    return F.when(F.col("op") == DELETE, RETRACT_DELETE).when(_is_null(policy), RETRACT_NULL).otherwise(RETRACT)
+
+
+def restoration() -> Column:
+    """The op that restores a statement [upsert, delete]."""
+    return F.when(F.col("op") == DELETE, RESTORE_DELETE).otherwise(RESTORE)
 
 
 def observed(statements: DataFrame, seen: Observation | None) -> DataFrame:
@@ -94,7 +111,7 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
     carried = policy.payload if carried is None else carried
     place = [*policy.identity, *_place(policy)]
     key, position, content = (Window.partitionBy(*names) for names in (policy.identity, place, [*place, "_content"]))
-    is_retract, is_delete = F.col("op").isin(RETRACT, RETRACT_NULL), F.col("op") == DELETE
+    is_retract, is_of_delete = F.col("op").isin(*RETRACTS), F.col("op").isin(*OF_DELETES)
     copies = content.orderBy(is_retract, "recorded_at")
     all_copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_bare = (F.col("op") == RETRACT) & _is_null(policy)
@@ -104,7 +121,7 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
     said = row_hash(policy.payload) if policy.overwritten else F.col("row_hash")
     hashed = changes.withColumn("row_hash", row_hash(policy.attributes)).select(
         *policy.identity, *carried, "op", "valid_from", "sequence", "recorded_at", "row_hash",
-        F.when(~is_delete, said).alias("_content"), is_bare.alias("_is_bare"),
+        F.when(~is_of_delete, said).alias("_content"), is_bare.alias("_is_bare"),
     )  # fmt: skip
 
     return (
@@ -114,7 +131,7 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
                 "_copy": F.row_number().over(copies),
                 "_earliest": F.min(F.when(~is_retract, F.col("valid_from"))).over(all_copies),
                 "_retracted_at": F.max(F.when(is_retract, F.col("recorded_at"))).over(all_copies),
-                "_restored_at": F.max(F.when(F.col("op") == RESTORE, F.col("recorded_at"))).over(all_copies),
+                "_restored_at": F.max(F.when(F.col("op").isin(*RESTORES), F.col("recorded_at"))).over(all_copies),
             }
         )
         .withColumn("_voided_at", F.max(F.when(F.col("_is_bare"), F.col("recorded_at"))).over(position))
@@ -130,7 +147,9 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
             .otherwise("accepted"),
         )
         .select(
-            *policy.identity, *carried, F.when(F.col("op") == RESTORE, UPSERT).otherwise(F.col("op")).alias("op"),
+            *policy.identity, *carried,
+            F.when(F.col("op") == RESTORE, UPSERT).when(F.col("op") == RESTORE_DELETE, DELETE).otherwise(F.col("op"))
+            .alias("op"),
             # of a number extracted twice the earliest extraction is its time
             (F.col("_earliest") if policy.domain == "sequence" else F.col("valid_from")).alias("valid_from"),
             "sequence", "recorded_at", "row_hash", "last_position", "_verdict",

@@ -15,8 +15,13 @@ UPSERT: Final = "upsert"
 DELETE: Final = "delete"
 RETRACT: Final = "retract"  # of its content, without content of all at its position
 RETRACT_NULL: Final = "retract_null"  # of the upsert whose every column is null
+RETRACT_DELETE: Final = "retract_delete"
 RESTORE: Final = "restore"  # an upsert that holds although its content was retracted before
-CORRECTIONS: Final = (RETRACT, RETRACT_NULL, RESTORE)  # what speaks of another statement
+RESTORE_DELETE: Final = "restore_delete"
+RETRACTS: Final = (RETRACT, RETRACT_NULL, RETRACT_DELETE)
+RESTORES: Final = (RESTORE, RESTORE_DELETE)
+CORRECTIONS: Final = (*RETRACTS, *RESTORES)  # what speaks of another statement
+OF_DELETES: Final = (DELETE, RETRACT_DELETE, RESTORE_DELETE)
 
 CHANGE_COLUMNS: Final = ("op", "valid_from", "sequence", "recorded_at", "manifest", "contract_version")
 VERSION_COLUMNS: Final = (

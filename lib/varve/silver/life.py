@@ -16,7 +16,7 @@ from rich.text import Text
 from varve import history, ops, raw
 from varve.clock import utc
 from varve.contract import Contract
-from varve.history import DELETE, UPSERT, Policy
+from varve.history import DELETE, RESTORE, RESTORE_DELETE, UPSERT, Policy
 from varve.history_table import HistoryTable
 from varve.lake import Lake
 from varve.scope import SCOPE_COLUMNS, Scope
@@ -85,12 +85,12 @@ def life_of(
 
 def opener(version: Row, changes: Iterable[Row], policy: Policy) -> Row | None:
     """The change that opened a version: it says the same and was recorded at the same time."""
-    op = DELETE if version["is_deleted"] else UPSERT
+    ops = (DELETE, RESTORE_DELETE) if version["is_deleted"] else (UPSERT, RESTORE)
     said = [] if version["is_deleted"] else policy.attributes  # what a delete carries is not its state
     same = [
         change
         for change in changes
-        if change["op"] == op
+        if change["op"] in ops
         and all(change[c] == version[c] for c in (*SCOPE_COLUMNS, "recorded_at", *said))
     ]  # fmt: skip
     # Of a sequence that came twice, one row may give the time and another the knowledge: hence no filter by time.

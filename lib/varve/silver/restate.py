@@ -19,7 +19,6 @@ from pyspark.sql import functions as F
 from varve import history, quality
 from varve.entities import SEQUENCE, VALID_FROM
 from varve.errors import ContractError, ParkedError, UsageError
-from varve.history import DELETE, RESTORE
 from varve.history_table import horizon, snapshot_records
 from varve.history_table.snapshots import release
 from varve.raw import Manifest
@@ -154,19 +153,13 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
     }  # fmt: skip
     stated = (
         withdrawn.withColumn("_corrects", history.retraction(policy))
-        .unionByName(again.withColumn("_corrects", F.lit(RESTORE)))
+        .unionByName(again.withColumn("_corrects", history.restoration()))
         .unionByName(added.withColumn("_corrects", F.lit(None).cast("string")))
         .persist()
     )
     try:
         if stated.isEmpty():
             return Commit()
-        if not stated.where((F.col("op") == DELETE) & F.col("_corrects").isNotNull()).isEmpty():
-            raise ContractError(
-                "a delete of this extract would have to be withdrawn, and that withdraws all at its position for ever",
-                where=f"{load.table} {', '.join(map(str, window.scopes))}, manifest {manifest.id}",
-                remedy="Have the source send the key again with a later time.",
-            )  # fmt: skip
         corrected = stated.withColumn("op", F.coalesce("_corrects", "op")).drop("_corrects").withColumns(values)
         name = f"{window.transaction}#{load.history.head()}"
         load.reject(window, rows, load.tallies(rows), txn=name)

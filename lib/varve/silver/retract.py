@@ -6,15 +6,13 @@ The retract is a statement too: the log keeps what was believed before, with the
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from varve import history
 from varve.errors import UsageError
-from varve.history import DELETE, RETRACT, Policy
 from varve.scope import Scope
 from varve.silver.keys import rows_of
 from varve.silver.load import EntityLoad
@@ -31,27 +29,25 @@ def retract(
 ) -> Commit:
     """Take back what the log says of a key at a moment: one statement, chosen by what it says of some columns.
 
-    at: its valid_from (UTC). says: column -> value as text; `null` is null. A delete is taken back when it stands alone
-    there, for its retract removes all that is said there. Raises UsageError unless one statement is meant.
+    at: its valid_from (UTC). says: column -> value as text, `null` is null; and `op`, upsert or delete.
+    Raises UsageError unless one statement is meant.
     """
     policy, columns = load.history.policy, load.contract.names
-    if unknown := sorted(says.keys() - set(columns)):
+    if unknown := sorted(says.keys() - {*columns, "op"}):
         raise UsageError("that is no column of the entity", found=", ".join(unknown), expected=", ".join(columns))
     log = rows_of(load.history.log(), key, scope)
     there = history.standing(log, policy).where(F.col("valid_from") == F.lit(at))
     found = there.collect()
     meant = [row for row in found if all(_text(row[c]) == value for c, value in says.items())]
-    if len(meant) != 1 or (meant[0]["op"] == DELETE and not _stands_alone(meant[0], found, policy)):
-        told = "; ".join(
-            f"{row['op']} {', '.join(f'{c}={_text(row[c])}' for c in policy.payload)}" for row in meant or found
-        )
+    if len(meant) != 1:
+        told = "; ".join(", ".join(f"{c}={_text(row[c])}" for c in ("op", *policy.payload)) for row in meant or found)
         raise UsageError(
             f"{len(meant)} statements are meant, and one can be taken back", where=f"{load.table} at {at:%Y-%m-%d %T}",
             found=told or "nothing stands there", expected="--says column=value, enough of them to mean one",
             remedy=f"All that was said of the key: {_history(load, key, scope)}",
         )  # fmt: skip
     values = {
-        "op": F.when(F.col("op") == DELETE, RETRACT).otherwise(history.retraction(policy)),
+        "op": history.retraction(policy),
         "recorded_at": F.lit(datetime.now(UTC)),
         "manifest": F.lit(f"retract:{load.lake.run_id}"),
         "contract_version": F.lit(load.contract.version),
@@ -61,12 +57,6 @@ def retract(
         one &= F.col(column).eqNullSafe(F.lit(meant[0][column]).cast(there.schema[column].dataType))
     rows = there.where(one).withColumns(values)
     return load.history.append(rows.select(*log.columns), txn=f"retract:{load.lake.run_id}")
-
-
-def _stands_alone(delete: Row, found: Sequence[Row], policy: Policy) -> bool:
-    """Whether a retract without content removes the delete and nothing else."""
-    beside = [row for row in found if row["sequence"] == delete["sequence"]]
-    return len(beside) == 1 and all(delete[c] is None for c in policy.tie_break)
 
 
 def _history(load: EntityLoad, key: Mapping[str, str], scope: Scope | None) -> str:

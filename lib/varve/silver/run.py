@@ -12,7 +12,7 @@ from pyspark.sql import Row
 
 from varve.clock import utc
 from varve.errors import ParkedError
-from varve.history import UPSERT, Policy
+from varve.history import Policy
 from varve.scope import SCOPE_COLUMNS, Scope
 from varve.silver.guard import Verdict
 from varve.silver.load import EntityLoad, Loaded, Window
@@ -220,6 +220,6 @@ def taking_back(policy: Policy, entity: str, statements: Sequence[Row]) -> str:
     words = ["--table", entity, "--scope", str(Scope(*(first[c] for c in SCOPE_COLUMNS)))]
     words += [word for c in policy.keys for word in ("--key", f"{c}={first[c]}")]
     words += ["--at", utc(first["valid_from"]).isoformat()]
-    if first["op"] == UPSERT:  # a delete says nothing by which it could be told apart
-        words += [word for c in differs[:1] for word in ("--says", f"{c}={'null' if first[c] is None else first[c]}")]
+    differs = ["op"] if any(row["op"] != first["op"] for row in rivals) else differs
+    words += [word for c in differs[:1] for word in ("--says", f"{c}={'null' if first[c] is None else first[c]}")]
     return shlex.join(["./spark-submit.sh", "restate", *words])

@@ -38,12 +38,9 @@ def parser() -> Parser:
     )
     parser.add_argument("--at", type=moment, metavar="TIME", help="with --key: since when it holds, UTC without offset")
     parser.add_argument(
-        "--says",
-        action="append",
-        default=[],
-        metavar="COLUMN=VALUE",
+        "--says", action="append", default=[], metavar="COLUMN=VALUE",
         help="with --key: which of several is meant; op=delete: the delete",
-    )
+    )  # fmt: skip
     parser.add_argument("--scope", action="append", type=Scope.parse, metavar="COUNTRY/ENTITY", help="only this scope")
     parser.add_argument("--reason", required=True, help="why; the ledger keeps it")
     parser.add_argument("--accept", action="store_true", help="with --day: also what the guard refuses")

@@ -22,6 +22,7 @@ OPEN_FORMAT = ("naive", "naive with vectors", "tuned merge", "delta-rs")
 VISIBLE = ("day", "read 100 keys", "count")  # what a change takes until it was seen
 DAYS_OF_VARIANTS = 3  # of the MERGEs that are no aim's measure
 REPEATS = 3
+LATE_REPEATS = 5
 FEW = 500  # changes that are found by the names of their keys
 
 
@@ -211,7 +212,7 @@ def _after_days(bench: Bench, workload: Workload) -> Path:
 def _late(bench: Bench, workload: Workload) -> None:
     """The sixth day with its fold, all on time and with a tenth of it late; a first round of both is not counted."""
     lake, earlier = _after_days(bench, workload), [workload.day(n) for n in range(1, workload.days + 1)]
-    for repeat in range(REPEATS + 1):
+    for repeat in range(LATE_REPEATS + 1):
         for kind, changes in (("on time", workload.day(workload.days + 1)), ("a tenth late", workload.late)):
             ours = bench.ours(lake, "varve")
             ours.name = f"varve {kind}" if repeat else f"warm-up: varve {kind}"
@@ -219,7 +220,7 @@ def _late(bench: Bench, workload: Workload) -> None:
                 ours.day(changes)
             with bench.timed(f"{ours.name}: fold", ours.folder):
                 ours.fold()
-            if repeat == REPEATS:
+            if repeat == LATE_REPEATS:
                 bench.is_right(ours, [workload.load, *earlier, changes])
             bench.drop(ours.folder)
     late, plain = (median(_sums(bench, f"varve {kind}", "append", "fold")) for kind in ("a tenth late", "on time"))

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import deltalake
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
 from varve.history_table import unfolded
@@ -122,8 +123,8 @@ def test_a_fold_of_keys_in_a_range_reads_no_file_of_another(shared_spark: SparkS
     engine.check(engine.table.versions(), "the versions")
 
 
-def test_late_keys_alone_are_read_from_the_log(shared_spark: SparkSession, lake_dir: Path) -> None:
-    """A late key has its versions exchanged where they differ; the others go on from their open row."""
+def test_late_keys_alone_have_their_versions_exchanged(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """Where they differ; the others go on from their open row."""
     engine = Engine(shared_spark, str(lake_dir), told_in_loads("a.b:A@1 k.1:A@1", "a.b:B@5 k.1:B@5", "a.b:C@3 k.1:C@7"))
     with engine.great():
         for name in ("changes-0", "changes-1"):
@@ -133,6 +134,43 @@ def test_late_keys_alone_are_read_from_the_log(shared_spark: SparkSession, lake_
         told = engine.table.fold()
     assert (told.inserted, told.removed) == (4, 2), "A[1,3) C[3,5) of a.b, B[5,7) C[7,) of k.1; B[5,) of a.b stays"
     engine.check(engine.table.versions(), "the versions")
+
+
+@pytest.mark.parametrize(
+    ("loads", "needs_log"),
+    [
+        pytest.param(("A@1", "B@5", "C@3"), False, id="every statement opened a version"),
+        pytest.param(("A@1", "-@5", "C@3"), False, id="a delete too"),
+        pytest.param(("A@1 A@2", "B@5", "C@3"), True, id="one was a no-op"),
+        pytest.param(("A@1", "B@5 B@7", "C@3"), True, id="one was a no-op, later"),
+        pytest.param(("A@1 B@1", "B@5", "C@3"), True, id="two contradict each other"),
+        pytest.param(("A@1", "B@5", "!A@1"), True, id="a retract"),
+        pytest.param(("-@1 A@2", "B@5", "C@3"), True, id="a delete before anything was there"),
+    ],
+)
+def test_a_late_key_is_made_anew_from_its_versions_where_they_say_all(
+    shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...], needs_log: bool
+) -> None:
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
+    with engine.great():
+        for name in ("changes-0", "changes-1"):
+            engine.hear(name)
+            engine.table.fold()
+        log = f"{ENTITY}_changes"
+        folded = {Path(uri).name for uri in deltalake.DeltaTable(engine.store.path("silver", log)).file_uris()}
+        engine.hear("changes-2")
+        bring_back = hide(engine, log, only=folded)
+        if needs_log:
+            with pytest.raises(Py4JJavaError, match="FILE_NOT_EXIST"):
+                engine.table.fold()
+            bring_back()
+            engine.table.fold()
+        else:
+            engine.check(engine.table.read(), "read")
+            engine.table.fold()
+            bring_back()
+    engine.check(engine.table.versions(), "the versions")
+    assert [row.asDict() for row in engine.table.audit().collect()] == []
 
 
 def test_a_redelivery_under_another_name_moves_the_mark_and_no_row(shared_spark: SparkSession, lake_dir: Path) -> None:
@@ -162,7 +200,7 @@ def test_a_narrow_read_keeps_nothing_and_says_the_same(engine: Engine) -> None:
 
 def test_touched_keys_that_are_few_are_looked_for_by_name(shared_spark: SparkSession, lake_dir: Path) -> None:
     """A page that holds none of them is not read, wherever in the table they are; of late keys in the log too."""
-    loads = ("a.b:A@1 m.n:A@1 x.y:A@1 z.z:A@1", "a.b:B@3 z.z:B@3", "a.b:C@2 x.y:C@5 z.z:C@2")
+    loads = ("a.b:A@1 m.n:A@1 x.y:A@1 z.z:A@1", "a.b:B@3 a.b:B@4 z.z:B@3 z.z:B@4", "a.b:C@2 x.y:C@5 z.z:C@2")
     engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
     with engine.great():
         engine.hear("changes-0")

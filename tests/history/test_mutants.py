@@ -80,6 +80,7 @@ FOLDING = [
     Mutant("late keys keep their old versions", "(rows, split.late, behind", "(rows, split.late.limit(0), behind"),
     Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
     Mutant("the tombstone behind an open row is lost", "array(false, true)", "array(false)"),
+    Mutant("versions tell all of every late key", '"is_plain") & F.col("last_position.is_whole")', '"is_plain")'),
     Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),
     Mutant("the last load is not seen yet", "new_files(table, mark, head)", "new_files(table, mark, head - 1)"),
     Mutant("all is later than what is folded", "all(first > last +", "all(True or first > last +"),

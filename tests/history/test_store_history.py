@@ -454,13 +454,15 @@ def test_the_audit_finds_every_kind_and_repair_mends_exactly_those_keys(
     assert engine.table.repair().version is None, "nothing is left to repair"
 
 
-def test_a_low_position_would_hide_a_late_change(shared_spark: SparkSession, lake_dir: Path) -> None:
-    """The fold trusts last_position: below a no-op that it does not tell of, a late change counts as on time."""
+@pytest.mark.parametrize("claim", ["valid_from = valid_from", "is_whole = true"])
+def test_a_low_position_would_hide_a_late_change(shared_spark: SparkSession, lake_dir: Path, claim: str) -> None:
+    """The fold trusts last_position: below a no-op that it does not tell of, a late change counts as on time, or as put
+    between the versions."""
     engine = Engine(shared_spark, str(lake_dir), told_in_loads("A@5 A@10", "B@7"))
     engine.hear("changes-0")
     engine.fold()
     table = f"delta.`{engine.store.path('silver', ENTITY)}`"
-    shared_spark.sql(f"UPDATE {table} SET last_position.valid_from = valid_from WHERE is_open")
+    shared_spark.sql(f"UPDATE {table} SET last_position.{claim} WHERE is_open")
     assert [row["kind"] for row in engine.table.audit().collect()] == ["low_position"]
     engine.table.repair()
     engine.hear("changes-1")

@@ -7,16 +7,17 @@ Semantics with pictures and examples: docs/history.md.
 Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attributes, overwritten columns):
 * changes (the log): op string [upsert, delete, and the corrections of `policy`], valid_from timestamp, sequence [any
   orderable type, null = lowest], recorded_at timestamp, manifest string, contract_version string.
-* versions: valid_from timestamp, valid_to timestamp [null = last], is_current, is_deleted, recorded_at timestamp,
-  version_key bigint, row_hash bigint [of the tracked attributes], last_position struct<valid_from, sequence> [of the
-  last row: the greatest position in the key's log], is_open boolean [valid_to is null].
+* versions: valid_from timestamp, valid_to timestamp [null = last], is_current, is_deleted, recorded_at timestamp and
+  sequence [of the change that opened it], version_key bigint, row_hash bigint [of the tracked attributes],
+  last_position struct<valid_from, sequence, is_whole> [of the last row: the greatest position in the key's log, and
+  whether the versions say all that the log says], is_open boolean [valid_to is null].
 """
 
 from varve.history.auditing import audit
 from varve.history.comparing import bucket, checksum, compared
 from varve.history.expiring import behind, expired
-from varve.history.following import OLD_KEY, amended, continues, course, touched
-from varve.history.law import HASH, of_identities, quarantined, restoration, retraction, row_hash, standing, timeline
+from varve.history.following import OLD_KEY, amended, continues, course, said_by, touched
+from varve.history.law import FORMAT, of_identities, quarantined, restoration, retraction, row_hash, standing, timeline
 from varve.history.policy import (
     CHANGE_COLUMNS,
     CORRECTIONS,
@@ -34,9 +35,9 @@ from varve.history.policy import (
 from varve.history.reading import AUTO_CDC_ROWS, as_known, as_of, auto_cdc, auto_cdc_columns, is_valid_at, known
 
 __all__ = [
-    "AUTO_CDC_ROWS", "CHANGE_COLUMNS", "CORRECTIONS", "DELETE", "HASH", "OLD_KEY", "RESERVED", "RESTORE",
+    "AUTO_CDC_ROWS", "CHANGE_COLUMNS", "CORRECTIONS", "DELETE", "FORMAT", "OLD_KEY", "RESERVED", "RESTORE",
     "RESTORE_DELETE", "RETRACT", "RETRACT_DELETE", "RETRACT_NULL", "UPSERT", "VERSION_COLUMNS", "Policy", "amended",
     "as_known", "as_of", "audit", "auto_cdc", "auto_cdc_columns", "behind", "bucket", "checksum", "compared",
     "continues", "course", "expired", "is_valid_at", "known", "of_identities", "quarantined", "restoration",
-    "retraction", "row_hash", "standing", "timeline", "touched",
+    "retraction", "row_hash", "said_by", "standing", "timeline", "touched",
 ]  # fmt: skip

@@ -14,8 +14,9 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
 
     Kinds: overlap, gap, zero_width, no_open_row, two_open_rows, wrong_flags, wrong_hash (the row's own columns
     contradict its row_hash), not_in_log (a version that the log does not give), missing (one that the log gives and
-    that is absent), low_position (last_position is below what the key's log has seen: late changes would be folded as
-    if on time; one above it is lawful, for an expiry takes positions out of the log)."""
+    that is absent), low_position (last_position is below what the key's log has seen, or claims that the versions say
+    all of it: late changes would be folded wrongly; one above it is lawful, for an expiry takes positions out of the
+    log)."""
     life = Window.partitionBy(*policy.identity).orderBy("valid_from", F.col("valid_to").asc_nulls_last())
     key = Window.partitionBy(*policy.identity)
     following = F.lead("valid_from").over(life)
@@ -38,7 +39,9 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     }
     found = F.array_compact(F.array(*[F.when(test, F.lit(kind)) for kind, test in findings.items()]))
     own = rows.select(*policy.identity, "valid_from", F.explode(found).alias("kind"))
-    compare = [c for c in versions.columns if c not in ("last_position", "row_hash")]
+    # An anchor of the sequence domain has the number of the last change that it stands for.
+    beside = ("last_position", "row_hash", *(["sequence"] if policy.domain == "sequence" else []))
+    compare = [c for c in versions.columns if c not in beside]
     stored = versions.select(*compare, F.col("last_position").alias("_has"), F.lit(1).alias("_count"))
     lawful = law.timeline(changes, policy).select(
         *compare, F.col("last_position").alias("_due"), F.lit(-1).alias("_count")
@@ -47,7 +50,7 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
     kind = (
         F.when(surplus > 0, "not_in_log").when(surplus < 0, "missing").when(F.col("is_open") & is_low, "low_position")
     )
-    beside = (
+    unlike = (
         stored.unionByName(lawful, allowMissingColumns=True)
         .groupBy(*compare)
         .agg(kind.alias("kind"))
@@ -55,7 +58,7 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
         .select(*policy.identity, "valid_from", "kind")
     )
     return (
-        own.unionByName(beside)
+        own.unionByName(unlike)
         .groupBy(*policy.identity, "kind")
         .agg(
             F.concat(
@@ -66,8 +69,8 @@ def audit(versions: DataFrame, changes: DataFrame, policy: Policy) -> DataFrame:
 
 
 def _reaches(position: Column, other: Column, policy: Policy) -> Column:
-    """Whether a last_position is not below another, in what `continues` compares; nulls lowest."""
-    reaches = position["valid_from"] >= other["valid_from"]
+    """Whether a last_position claims no more than another, in what decides how a fold goes; nulls lowest."""
+    reaches = (position["valid_from"] >= other["valid_from"]) & (~position["is_whole"] | other["is_whole"])
     if policy.domain == "sequence":
         reaches &= other["sequence"].isNull() | (position["sequence"] >= other["sequence"])
     return reaches

@@ -44,8 +44,10 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
     opener = [*names, "row_hash", "recorded_at", *(["valid_from"] if policy.domain == "time" else [])]
     told = F.min(F.struct("manifest", "contract_version")).alias("_told")
     upserts = said.filter(F.col("op").isin(UPSERT, RESTORE)).withColumn("row_hash", law.row_hash(policy.attributes))
+    if policy.domain == "sequence":  # what comes later with a number in between says nothing any more
+        opened = opened.drop("sequence").join(last.select(*names, "sequence"), names)
     anchors = (
-        opened.join(last.select(*names, "sequence"), names)
+        opened
         .join(upserts.groupBy(*opener).agg(told), opener, "left")
         .select(
             *names, *policy.payload, F.lit(UPSERT).alias("op"), "valid_from", "sequence", "recorded_at",

@@ -50,30 +50,43 @@ def continues(policy: Policy) -> Column:
     return later
 
 
+def said_by(versions: DataFrame, policy: Policy) -> DataFrame:
+    """The changes that opened versions: all that is said of their keys, where `last_position.is_whole` says so."""
+    op = F.when(F.col("is_deleted"), DELETE).otherwise(UPSERT).alias("op")
+    return versions.select(*policy.identity, *policy.payload, op, "valid_from", "sequence", "recorded_at")
+
+
 OLD_KEY: Final = "_old_key"  # version_key of the row that a row replaces, null of a new one
 
 
 def course(
-    open_rows: DataFrame, pending: DataFrame, policy: Policy, *, by: Sequence[str], seen: Observation | None = None
+    open_rows: DataFrame,
+    pending: DataFrame,
+    policy: Policy,
+    *,
+    by: Sequence[str],
+    seen: Observation | None = None,
+    is_new: bool = True,
 ) -> DataFrame:
     """How open rows go on with later changes: what `amended` makes of them, small beside them and worth keeping.
 
     open_rows: versions, at most one per identity, all touched ones among them; pending: changes that lie behind the
     open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells the identities
     of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest); seen: told
-    of the changes what `timeline` tells.
-    Returns the touched open rows without their values, and the versions that follow with theirs. Of the open rows three
+    of the changes what `timeline` tells; is_new: whether nothing was ever said of a key that has no open row.
+    Returns the touched open rows without their values, and the versions that follow with theirs. Of the open rows only
     narrow columns are read; of the changes too only narrow ones are sorted.
     """
     names = list(policy.identity)
     # The attributes stay behind: `row_hash` stands for them.
     carried = [c for c in policy.payload if c in (*policy.overwritten, *policy.tie_break)]
     statements = law.observed(law.judged(pending, policy, carried=carried), seen)
-    states = law.shown(statements.filter("_verdict = 'accepted'"), policy)
+    states = law.shown(statements.filter("_verdict = 'accepted'"), policy).withColumn("_was_whole", F.lit(is_new))
     # What is tied or retracted counts in the greatest position of its key.
     newest = pending.groupBy(*names).agg(law.greatest_position().alias("last_position")).select(*by, "last_position")
-    folded = open_rows.select(*names, "is_deleted", "row_hash").join(F.broadcast(newest), list(by))
-    own = [*names, "is_deleted", "row_hash", "last_position"]
+    was_whole = F.col("last_position.is_whole").alias("_was_whole")
+    folded = open_rows.select(*names, "is_deleted", "row_hash", was_whole).join(F.broadcast(newest), list(by))
+    own = [*names, "is_deleted", "row_hash", "last_position", "_was_whole"]
     # An open row comes first in what follows; its time and values are not needed, they stay where they are.
     unknown = [F.lit(None).cast(states.schema[c].dataType).alias(c) for c in states.columns if c not in own]
     known = folded.select(*own, *unknown).withColumn("_is_folded", F.lit(True))
@@ -98,7 +111,8 @@ def amended(versions: DataFrame, course: DataFrame, policy: Policy, *, by: Seque
     OLD_KEY."""
     becomes = course.filter("_is_folded").selectExpr(
         *(f"`{c}` as `_of_{c}`" for c in by), *(f"`{c}` as `_last_{c}`" for c in policy.overwritten), "_is_folded",
-        "_is_extended", "_next_deleted", "_next_recorded_at", "_next_to", "valid_to as _now_to", "_newest",
+        "_is_extended", "_next_deleted", "_next_recorded_at", "_next_sequence", "_next_to", "valid_to as _now_to",
+        "_newest",
     )  # fmt: skip
     is_same = F.expr(" and ".join(["is_open", *(f"`{c}` = `_of_{c}`" for c in by)]))
     # Where the columns are null, no row follows. Tests of the stored is_open stay, so that a reader of current rows
@@ -112,6 +126,7 @@ def amended(versions: DataFrame, course: DataFrame, policy: Policy, *, by: Seque
         "is_deleted": is_deleted,
         "is_current": f"{is_open} and not {is_deleted}",
         "recorded_at": "if(_is_tombstone, _next_recorded_at, recorded_at)",
+        "sequence": "if(_is_tombstone, _next_sequence, sequence)",
         "version_key": f"if(_is_tombstone, xxhash64({identity}, _now_to), version_key)",
         "last_position": "if(_ends is null, if(_is_folded, _newest, last_position), null)",
         **{c: f"if(_is_extended, `_last_{c}`, `{c}`)" for c in policy.overwritten},

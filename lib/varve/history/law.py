@@ -36,6 +36,7 @@ _BESIDE: Final = (
     "_follows_folded",
     "_next_deleted",
     "_next_recorded_at",
+    "_next_sequence",
     "_next_to",
     "_newest",
 )  # what `versions_of` tells of a row
@@ -116,6 +117,7 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
     all_copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_bare = (F.col("op") == RETRACT) & _is_null(policy)
     is_first = ~is_retract & (F.col("_copy") == 1)
+    is_said = F.when(F.col("_verdict") != "repeated", 1)
     gone_at = F.greatest("_retracted_at", "_voided_at")  # of the two that are not null
     is_retracted = gone_at.isNotNull() & ~F.coalesce(F.col("_restored_at") > gone_at, F.lit(False))
     said = row_hash(policy.payload) if policy.overwritten else F.col("row_hash")
@@ -137,7 +139,6 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
         .withColumn("_voided_at", F.max(F.when(F.col("_is_bare"), F.col("recorded_at"))).over(position))
         .withColumn("_is_retracted", is_retracted)
         .withColumn("_contents", F.count(F.when(is_first & ~F.col("_is_retracted"), 1)).over(position))
-        .withColumn("last_position", greatest_position(key))
         .withColumn(
             "_verdict",
             F.when(is_retract, "retract")
@@ -146,13 +147,14 @@ def judged(changes: DataFrame, policy: Policy, *, carried: Sequence[str] | None 
             .when(F.col("_contents") > 1, "tied")
             .otherwise("accepted"),
         )
+        .withColumns({"last_position": greatest_position(key), "_said": F.count(is_said).over(key)})
         .select(
             *policy.identity, *carried,
             F.when(F.col("op") == RESTORE, UPSERT).when(F.col("op") == RESTORE_DELETE, DELETE).otherwise(F.col("op"))
             .alias("op"),
             # of a number extracted twice the earliest extraction is its time
             (F.col("_earliest") if policy.domain == "sequence" else F.col("valid_from")).alias("valid_from"),
-            "sequence", "recorded_at", "row_hash", "last_position", "_verdict",
+            "sequence", "recorded_at", "row_hash", "last_position", "_said", "_verdict",
         )
     )  # fmt: skip
 
@@ -173,10 +175,12 @@ def shown(statements: DataFrame, policy: Policy) -> DataFrame:
         statements.withColumn("_hidden_from", hidden_from)
         .filter("_hidden_from is null or valid_from < _hidden_from")
         .select(
-            *policy.identity, *_carried(statements, policy), "valid_from", "recorded_at", "last_position",
+            *policy.identity, *_carried(statements, policy), "valid_from", "recorded_at", "sequence", "last_position",
+            "_said",
             (F.col("op") == DELETE).alias("is_deleted"),
             "row_hash",
             F.lit(False).alias("_is_folded"),
+            F.lit(True).alias("_was_whole"),
         )
     )  # fmt: skip
 
@@ -184,11 +188,12 @@ def shown(statements: DataFrame, policy: Policy) -> DataFrame:
 def versions_of(states: DataFrame, policy: Policy) -> DataFrame:
     """Runs of equal states become versions: half-open intervals without gap, deleted stretches as tombstones.
 
-    states: one row per (identity, valid_from): payload or a part of it, recorded_at, is_deleted, row_hash,
-    last_position, _is_folded [the open row of a fold, whose tombstone already has its attributes].
+    states: one row per (identity, valid_from): payload or a part of it, recorded_at, sequence, is_deleted, row_hash,
+    last_position, _said [statements about the key], _is_folded [the open row of a fold, whose tombstone already has its
+    attributes], _was_whole [whether nothing was said of the key before but what the row of the fold stands for].
     Returns versions, and of each: _is_folded, _is_extended [its overwritten columns come from a later state]; whether
-    the one before it is folded; whether the one behind it is a tombstone, when that was recorded and when it ends; the
-    greatest position of the key.
+    the one before it is folded; whether the one behind it is a tombstone, when that was recorded, by which sequence and
+    when it ends; the greatest position of the key.
     """
     life = Window.partitionBy(*policy.identity).orderBy("valid_from")
     opens = (
@@ -218,6 +223,14 @@ def versions_of(states: DataFrame, policy: Policy) -> DataFrame:
     carried = _carried(states, policy)
     inherited = {c: F.when(inherits, F.lag(c).over(life)).otherwise(F.col(c)) for c in (*carried, "row_hash")}
     is_first = F.col("_follows_folded").isNull()
+    # Of the last row: whether each statement opened a version, and none is a delete before anything was seen. Of a row
+    # of a fold, which a tombstone may follow as the last one: whether the only statement did.
+    first, opened = F.col("_first"), F.col("_number") - F.col("_first._is_folded").cast("int")
+    is_each = F.when(F.col("_is_folded"), F.col("_next_said") == 1).otherwise(F.col("_said") == opened)
+    is_whole = F.coalesce(first["_was_whole"] & ~first["_inherits"] & is_each, F.lit(False))
+    if not _is_told_by_versions(policy):
+        is_whole = F.lit(False)
+    newest = F.struct("last_position.valid_from", "last_position.sequence", is_whole.alias("is_whole"))
     is_open = F.col("valid_to").isNull()
     return (
         runs.filter("_opens")
@@ -228,22 +241,32 @@ def versions_of(states: DataFrame, policy: Policy) -> DataFrame:
                 "_follows_folded": F.lag("_is_folded").over(life),
                 "_next_deleted": F.lead("is_deleted").over(life),
                 "_next_recorded_at": F.lead("recorded_at").over(life),
+                "_next_sequence": F.lead("sequence").over(life),
                 "_next_to": F.lead("valid_from", 2).over(life),
-                "_newest": F.col("last_position"),
+                "_next_said": F.lead("_said").over(life),
+                "_first": F.first(F.struct("_is_folded", "_was_whole", inherits.alias("_inherits"))).over(life),
+                "_number": F.row_number().over(life),
             }
         )
+        .withColumn("_newest", newest)
         .filter(~(is_first & inherits))  # a delete before anything was seen waits in the log
         .select(
             *policy.identity, *carried, "valid_from", "valid_to",
             (is_open & ~F.col("is_deleted")).alias("is_current"),
-            "is_deleted", "recorded_at",
+            "is_deleted", "recorded_at", "sequence",
             version_key(policy).alias("version_key"),
             "row_hash",
-            F.when(is_open, F.col("last_position")).alias("last_position"),
+            F.when(is_open, F.col("_newest")).alias("last_position"),
             is_open.alias("is_open"),
             *_BESIDE,
         )
     )  # fmt: skip
+
+
+def _is_told_by_versions(policy: Policy) -> bool:
+    """Whether versions can tell what opened them: time and sequence are its whole position, and no other extraction of
+    the same number has another time."""
+    return policy.domain == "time" and not policy.tie_break
 
 
 def _is_null(policy: Policy) -> Column:
@@ -273,7 +296,7 @@ def greatest_position(key: WindowSpec | None = None) -> Column:
     return F.struct(*(value.alias(c) for c, value in greatest.items()))
 
 
-HASH: Final = 2  # the way of `row_hash`: versions that were folded with another are made anew
+FORMAT: Final = 3  # of stored versions, `row_hash` among it: those that were folded in another are made anew
 
 
 def row_hash(attributes: Sequence[str]) -> Column:

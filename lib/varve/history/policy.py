@@ -25,7 +25,7 @@ OF_DELETES: Final = (DELETE, RETRACT_DELETE, RESTORE_DELETE)
 
 CHANGE_COLUMNS: Final = ("op", "valid_from", "sequence", "recorded_at", "manifest", "contract_version")
 VERSION_COLUMNS: Final = (
-    "valid_from", "valid_to", "is_current", "is_deleted", "recorded_at",
+    "valid_from", "valid_to", "is_current", "is_deleted", "recorded_at", "sequence",
     "version_key", "row_hash", "last_position", "is_open",
 )  # fmt: skip
 RESERVED: Final = frozenset((*SCOPE_COLUMNS, *CHANGE_COLUMNS, *VERSION_COLUMNS, "record", "detail"))

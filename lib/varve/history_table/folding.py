@@ -171,9 +171,9 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
         known = []
         if split.late is not None:
             old = touched.unionByName(lacking.near(versions, behind, split.named).filter("not is_open"))
-            old = history.of_identities(old, split.late, behind.by)
-            again = lacking.of_late(behind, split, seen=seen).select(*versions.columns).persist()
-            held, known = [*held, again], [again]
+            old = history.of_identities(old, split.late, behind.by).persist()
+            again = lacking.of_late(old, behind, split, seen=seen).select(*versions.columns).persist()
+            held, known = [*held, old, again], [again]
             changed = changed.unionByName(_exchanged(table, again, old))
         # Used several times, with a deep plan: computed once, and cut off from where it came from.
         counts = Observation()

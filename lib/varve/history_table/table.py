@@ -377,8 +377,8 @@ class HistoryTable:
         note = self.last_fold(version=version)
         if "tracked" not in note or self._schema is None:
             return None
-        if note.get("hash") != history.HASH:
-            return "rows are hashed in another way now"
+        if note.get("format") != history.FORMAT:
+            return "versions are kept in another way now"
         order = self._order()
         reasons = [f"{k} is {order[k]} and was {v}" for k, v in note.get("order", order).items() if v != order[k]]
         was, now = {role: note.get(role, {}) for role in ROLES}, self._columns()
@@ -408,7 +408,7 @@ class HistoryTable:
 
     def fold_note(self, head: int) -> dict[str, Any]:
         """What the commit of a fold says of itself."""
-        return {"kind": "fold", "watermark": head, **self._columns(), "order": self._order(), "hash": history.HASH}
+        return {"kind": "fold", "watermark": head, **self._columns(), "order": self._order(), "format": history.FORMAT}
 
     def last_fold(self, *, version: int | None = None) -> dict[str, Any]:
         """What the last fold said of itself, as of a version of the versions."""

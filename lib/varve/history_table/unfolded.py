@@ -1,8 +1,9 @@
 """The changes of one entity's log that its versions lack: which they are, and the versions with them applied.
 
 A key whose changes all lie behind its open row goes on from that row (`history.course`); any other key is late, and
-is made anew from its whole log. Which is which is told by the statistics of the log's files where these suffice.
-Stored rows are looked for among the touched keys by name when these are few, and else in their range.
+is made anew: from its versions where these say all that its log says, else from its log. Which is which is told by the
+statistics of the log's files where these suffice. Stored rows are looked for among the touched keys by name when these
+are few, and else in their range.
 """
 
 from __future__ import annotations
@@ -56,9 +57,10 @@ class Behind:
 class Split:
     """The touched keys, by how they are folded.
 
-    late: the identities whose whole log is read, None when there are none; course: how the others go on, see
-    `history.course`; seen: told when the course is computed; held: persisted frames; named: values of the first key of
-    late identities, () when they are many.
+    late: the identities that are made anew and whether their versions tell all that was said of them (`is_told`), None
+    when there are none; course: how the others go on, see `history.course`; seen: told when the course is computed;
+    held: persisted frames; named: values of the first key of late identities, () when they are many; in_log: the same
+    of those whose log must be read, None when there are none of these.
     """
 
     late: DataFrame | None
@@ -66,6 +68,7 @@ class Split:
     seen: Observation = field(default_factory=Observation)
     held: tuple[DataFrame, ...] = ()
     named: tuple[Any, ...] = ()
+    in_log: tuple[Any, ...] | None = None
 
 
 class Unfolded:
@@ -163,7 +166,7 @@ class Unfolded:
         if any(_scope_of(file) not in behind.scopes for file in self._stored_files(behind)):
             parts.append(versions.filter(f"not ({in_scopes(behind.scopes)})"))
         if split.late is not None:
-            parts.append(self.of_late(behind, split))
+            parts.append(self.of_late(self.near(versions, behind, split.named), behind, split))
         return reduce(DataFrame.unionByName, parts)
 
     def amended(self, rows: DataFrame, behind: Behind, split: Split) -> DataFrame:
@@ -172,12 +175,21 @@ class Unfolded:
             rows = history.of_identities(rows, split.late, behind.by, keep=False)
         return history.amended(rows, split.course, self._table.policy, by=behind.by)
 
-    def of_late(self, behind: Behind, split: Split, *, seen: Observation | None = None) -> DataFrame:
-        """The versions of the late keys, as their whole log gives them; seen: see `history.timeline`."""
+    def of_late(
+        self, versions: DataFrame, behind: Behind, split: Split, *, seen: Observation | None = None
+    ) -> DataFrame:
+        """The versions of the late keys, as all that is said of them gives them.
+
+        versions: stored rows, all those of late keys among them; seen: see `history.timeline`."""
         assert split.late is not None
-        near = self.near(self._table.log(version=behind.head), behind, split.named)
-        log = history.of_identities(near, split.late, behind.by)
-        return history.timeline(log, self._table.policy, seen=seen)
+        p, told = self._table.policy, split.late.filter("is_told")
+        said = history.said_by(history.of_identities(versions, told, behind.by), p)
+        said = said.unionByName(history.of_identities(self.pending(behind), told, behind.by).select(said.columns))
+        if split.in_log is not None:
+            near = self.near(self._table.log(version=behind.head), behind, split.in_log)
+            logged = history.of_identities(near, split.late.filter("not is_told"), behind.by)
+            said = said.unionByName(logged.select(said.columns))
+        return history.timeline(said, p, seen=seen)
 
     # --- telling late keys from others ------------------------------------------------------------------------
 
@@ -196,26 +208,33 @@ class Unfolded:
 
         The course is computed when it is first wanted, and kept: whatever is read next costs a scan."""
         table, p, pending, seen = self._table, self._table.policy, self.pending(behind), Observation()
-        if behind.is_later:
-            course = history.course(opened, pending, p, by=behind.by, seen=seen).persist()
+        any_waits = bool(table.store.rows(table.layer, table.log_table, record="waiting"))
+        if behind.is_later:  # whether a key is new is not asked, where one may wait
+            none_waits = not any_waits and table.is_marked(version=behind.folded)
+            course = history.course(opened, pending, p, by=behind.by, seen=seen, is_new=none_waits).persist()
             return Split(None, course, seen, (course,))
         pending = pending.persist()
         last = history.of_identities(opened.select(*p.identity, "last_position"), pending, behind.by)
         kinds = history.touched(pending, p).join(last.withColumn("_is_known", F.lit(True)), list(p.identity), "left")
         is_waiting = F.lit(False)
-        if table.store.rows(table.layer, table.log_table, record="waiting"):
+        if any_waits:
             marks = table.store.read(table.layer, table.log_table).filter("record = 'waiting'")
             marks = marks.select(*p.identity).distinct().withColumn("_is_waiting", F.lit(True))
             kinds = kinds.join(marks, list(p.identity), "left")
             is_waiting = F.col("_is_waiting").isNotNull()
         is_new = F.col("_is_known").isNull() & F.col("is_plain") & ~is_waiting
         is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
-        late = kinds.filter(is_late).select(*p.identity).persist()
+        is_told = F.coalesce(F.col("is_plain") & F.col("last_position.is_whole"), F.lit(False)).alias("is_told")
+        late = kinds.filter(is_late).select(*p.identity, is_told).persist()
         found = self._first_keys(late)
         is_any = bool(found)
+        in_log = self._first_keys(late.filter("not is_told")) if is_any else []
         on_time = history.of_identities(pending, late, behind.by, keep=False) if is_any else pending
         course = history.course(opened, on_time, p, by=behind.by, seen=seen).persist()
-        return Split(late if is_any else None, course, seen, (pending, late, course), _nameable(found))
+        return Split(
+            late if is_any else None, course, seen, (pending, late, course),
+            named=_nameable(found), in_log=_nameable(in_log) if in_log else None,
+        )  # fmt: skip
 
     # --- predicates of literals -------------------------------------------------------------------------------
 

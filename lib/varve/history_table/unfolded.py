@@ -161,7 +161,7 @@ class Unfolded:
         return kept.unionByName(history.timeline(history.of_identities(log, touched, p.identity), p))
 
     def applied(self, versions: DataFrame, behind: Behind, split: Split) -> DataFrame:
-        """The versions: open rows go on, late keys anew from their whole log; each stored row is scanned once."""
+        """The versions: open rows go on in one scan of what is stored, late keys are made anew."""
         parts = [self.amended(versions.filter(in_scopes(behind.scopes)), behind, split).drop(history.OLD_KEY)]
         if any(_scope_of(file) not in behind.scopes for file in self._stored_files(behind)):
             parts.append(versions.filter(f"not ({in_scopes(behind.scopes)})"))

@@ -173,6 +173,19 @@ def test_a_late_key_is_made_anew_from_its_versions_where_they_say_all(
     assert [row.asDict() for row in engine.table.audit().collect()] == []
 
 
+def test_a_fold_that_needs_no_mark_claims_none(shared_spark: SparkSession, lake_dir: Path) -> None:
+    """The fold that was to mark the key that waits died; the next one is later than all and asks for no mark."""
+    engine = Engine(shared_spark, str(lake_dir), told_in_loads("-@5 a.b:A@1", "a.b:B@9", "A@3"))
+    with engine.great():
+        engine.hear("changes-0")
+        with patch.object(Store, "append", side_effect=OSError("died")), pytest.raises(OSError, match="died"):
+            engine.table.fold()
+        for name in ("changes-1", "changes-2"):
+            engine.hear(name)
+            engine.table.fold()
+    engine.check(engine.table.versions(), "the versions")
+
+
 def test_a_redelivery_under_another_name_moves_the_mark_and_no_row(shared_spark: SparkSession, lake_dir: Path) -> None:
     engine = Engine(shared_spark, str(lake_dir), told_in_loads("a.b:A@1 k.1:A@1", "a.b:B@5", "a.b:B@5"))
     with engine.great():

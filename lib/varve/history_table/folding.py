@@ -159,8 +159,10 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
     """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
     p, head, lacking = table.policy, behind.head, table.unfolded
     versions = table.versions(version=behind.folded)
-    if not (behind.is_later or table.is_marked()):
+    is_marked = table.is_marked()
+    if not (behind.is_later or is_marked):
         _mark_all(table, table.log(version=table.watermark()), head, versions)
+        is_marked = True
     pending, opened = lacking.pending(behind), lacking.near(versions, behind).filter("is_open")
     # The one scan of whole rows: all that may change, of on-time and of late keys.
     touched = history.of_identities(opened, pending, behind.by).persist()
@@ -186,7 +188,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
         _mark_waiting(table, pending, [changed.filter("not _is_gone"), *known], head, txn="waiting")
         tied = _tied(table, behind, split.seen, *([] if split.late is None else [seen]))
         came, gone = counts.get["inserted"], counts.get["removed"]
-        note = {**table.fold_note(head), "marked": True}
+        note = {**table.fold_note(head), "marked": is_marked}
         if not counts.get["all"]:
             commit = table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note=note)
         elif gone > REWRITE_ABOVE_SHARE * lacking.stored_rows(behind):

@@ -32,11 +32,8 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
     """
     names, at = list(policy.identity), F.lit(moment)
     said = behind(changes, moment, policy) if policy.domain == "time" else changes
-    accepted = law.judged(said, policy).filter("_verdict = 'accepted'").withColumn("_position", law.position_of(policy))
+    accepted = law.judged(said, policy).filter("_verdict = 'accepted'")
     earlier = accepted.filter(F.col("valid_from") < at)
-    newest_first = Window.partitionBy(*names).orderBy(F.desc("_position"))
-    last = earlier.withColumn("_rank", F.row_number().over(newest_first)).filter("_rank = 1")
-
     clock = ("op", "valid_from", "sequence", "recorded_at")
     opened = law.timeline(earlier.select(*names, *policy.payload, *clock), policy).filter("is_current")
     # What opened the version: it says the same, recorded when the version was, and at its time; of a number that was
@@ -44,27 +41,27 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
     opener = [*names, "row_hash", "recorded_at", *(["valid_from"] if policy.domain == "time" else [])]
     told = F.min(F.struct("manifest", "contract_version")).alias("_told")
     upserts = said.filter(F.col("op").isin(UPSERT, RESTORE)).withColumn("row_hash", law.row_hash(policy.attributes))
-    if policy.domain == "sequence":  # what comes later with a number in between says nothing any more
-        opened = opened.drop("sequence").join(last.select(*names, "sequence"), names)
-    anchors = (
-        opened
-        .join(upserts.groupBy(*opener).agg(told), opener, "left")
-        .select(
-            *names, *policy.payload, F.lit(UPSERT).alias("op"), "valid_from", "sequence", "recorded_at",
-            F.col("_told.manifest").alias("manifest"), F.col("_told.contract_version").alias("contract_version"),
-        )
-    )  # fmt: skip
     if policy.domain == "time":
         later = changes.filter(F.col("valid_from") >= at)
     else:
-        alive = accepted.select(*names, "_position", F.lit(True).alias("_is_alive"))
+        position = law.position_of(policy).alias("_position")
+        alive = accepted.select(*names, position, F.lit(True).alias("_is_alive"))
+        newest_first = Window.partitionBy(*names).orderBy(F.desc("_last"))
+        last = earlier.select(*names, "sequence", position.alias("_last"))
+        last = last.withColumn("_rank", F.row_number().over(newest_first)).filter("_rank = 1")
         follows = F.col("_last").isNull() | (F.col("_position") > F.col("_last"))
         later = (
             _aged(changes, policy)
-            .join(last.select(*names, F.col("_position").alias("_last")), names, "left")
+            .join(last.select(*names, "_last"), names, "left")
             .join(alive, [*names, "_position"], "left")
             .filter(follows & ((F.col("_oldest") >= at) | F.col("_is_alive")))
         )
+        # Of the last number: what comes later with one in between says nothing any more.
+        opened = opened.drop("sequence").join(last.select(*names, "sequence"), names)
+    anchors = opened.join(upserts.groupBy(*opener).agg(told), opener, "left").select(
+        *names, *policy.payload, F.lit(UPSERT).alias("op"), "valid_from", "sequence", "recorded_at",
+        F.col("_told.manifest").alias("manifest"), F.col("_told.contract_version").alias("contract_version"),
+    )  # fmt: skip
     return later.select(changes.columns).unionByName(anchors, allowMissingColumns=True)
 
 

@@ -88,7 +88,7 @@ def scope_of(file: Mapping[str, Any]) -> Scope:
 
 def may_reach(file: Mapping[str, Any], policy: Policy, as_of: datetime, sequence: Any) -> bool:
     """Whether a file of the log may hold anything at or behind a position, by its statistics. In a sequence domain
-    also what comes later in time alone: see `_calls_by_name`."""
+    also what comes later in time alone: see `snapshots._calls_by_name`."""
     latest = file.get("max.valid_from")
     if latest is None or utc(latest) + STATISTICS_STEP > as_of:
         return True

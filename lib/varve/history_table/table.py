@@ -181,8 +181,10 @@ class HistoryTable:
 
         Raises ContractError when the horizon has merged what would tell it.
         """
-        horizon.must_not_hide(horizon.of(self), self.entity, utc(valid_at))
-        return history.as_of(history.timeline(self.known(known_at), self.policy), utc(valid_at))
+        valid_at, known_at, found = utc(valid_at), utc(known_at), horizon.of(self)
+        horizon.must_not_hide(found, self.entity, valid_at)
+        horizon.must_not_merge(found, self.entity, known_at)
+        return history.as_known(self.log(), valid_at, known_at, self.policy)
 
     def known(self, known_at: datetime) -> DataFrame:
         """The log as it stood at a moment (UTC where it has no offset): `history.timeline` of it is what was believed.

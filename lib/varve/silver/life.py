@@ -85,12 +85,12 @@ def life_of(
 
 def opener(version: Row, changes: Iterable[Row], policy: Policy) -> Row | None:
     """The change that opened a version: it says the same and was recorded at the same time."""
-    ops = (DELETE, RESTORE_DELETE) if version["is_deleted"] else (UPSERT, RESTORE)
+    says = (DELETE, RESTORE_DELETE) if version["is_deleted"] else (UPSERT, RESTORE)
     said = [] if version["is_deleted"] else policy.attributes  # what a delete carries is not its state
     same = [
         change
         for change in changes
-        if change["op"] in ops
+        if change["op"] in says
         and all(change[c] == version[c] for c in (*SCOPE_COLUMNS, "recorded_at", *said))
     ]  # fmt: skip
     # Of a sequence that came twice, one row may give the time and another the knowledge: hence no filter by time.

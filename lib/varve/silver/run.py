@@ -216,10 +216,9 @@ def taking_back(policy: Policy, entity: str, statements: Sequence[Row]) -> str:
     first = statements[0]
     place = [*policy.identity, *policy.order]
     rivals = [row for row in statements[1:] if all(row[c] == first[c] for c in place)]
-    differs = [c for c in policy.payload if any(row[c] != first[c] for row in rivals)]
+    differs = [c for c in ("op", *policy.payload) if any(row[c] != first[c] for row in rivals)]
     words = ["--table", entity, "--scope", str(Scope(*(first[c] for c in SCOPE_COLUMNS)))]
     words += [word for c in policy.keys for word in ("--key", f"{c}={first[c]}")]
     words += ["--at", utc(first["valid_from"]).isoformat()]
-    differs = ["op"] if any(row["op"] != first["op"] for row in rivals) else differs
     words += [word for c in differs[:1] for word in ("--says", f"{c}={'null' if first[c] is None else first[c]}")]
     return shlex.join(["./spark-submit.sh", "restate", *words])

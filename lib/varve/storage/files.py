@@ -1,0 +1,65 @@
+"""The acts that every store must be able to do, whatever it is. Keys are relative to its root, with `/` between parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from varve.errors import StorageError
+
+
+class Absent(StorageError):
+    """There is no object of that key."""
+
+
+class Taken(StorageError):
+    """The key has an object already: somebody else was first. Nothing was overwritten."""
+
+
+class Changed(StorageError):
+    """The object is not the one that was read: somebody else has replaced it meanwhile. Nothing was overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object in a listing. bytes: its size."""
+
+    key: str
+    bytes: int
+
+
+class Files(Protocol):
+    """The objects below one root. Every act is durable when it returns; a reader sees an object whole or not at all.
+
+    A tag stands for the content of an object as it was read: the same tag, the same content.
+    """
+
+    @property
+    def root(self) -> str:
+        """Where the objects lie, as Spark and people name it: a folder, or a URL such as s3a://bucket/lake."""
+
+    def put(self, key: str, content: bytes) -> str:
+        """Create an object and return its tag. Raises Taken if the key has one already."""
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Create an object from a local file, which may be gone afterwards. Raises Taken if the key has one already."""
+
+    def replace(self, key: str, content: bytes, *, tag: str) -> str:
+        """Replace the object that has this tag, and return the new one. Raises Changed if it has another, or is gone."""
+
+    def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes of an object, or `length` of them from `start` on. Raises Absent."""
+
+    def read_tagged(self, key: str) -> tuple[bytes, str]:
+        """The bytes of an object and the tag that `replace` wants. Raises Absent."""
+
+    def size(self, key: str) -> int | None:
+        """The size of an object [bytes], None if there is none."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """The objects whose keys begin with the folder `prefix` (without / at its end), at any depth, sorted by key."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,7 +147,9 @@ def plan(
             continue
         planned.add(id_)
         takes.append(
-            FileTake(publisher, source, name, dataset, contract, id_, path, relative, stamp, digest, declared, scope, fault)
+            FileTake(
+                publisher, source, name, dataset, contract, id_, path, relative, stamp, digest, declared, scope, fault
+            )
         )
     takes.sort(key=lambda take: (take.as_of, take.relative))
     return Plan(takes, notes)

@@ -1,4 +1,4 @@
-"""Writes one extract: files first, each synced and verified, the manifest last, under the next number of its dataset."""
+"""Writes one extract: files first, synced and verified; the manifest last, under the next number of its dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.errors import StorageError
+from varve.errors import OvertakenError, StorageError
 from varve.raw.catalog import Catalog, RawDataset
 from varve.raw.manifest import Manifest, RawFile, encode
 from varve.storage import Absent, Taken
@@ -69,7 +69,7 @@ class Publisher:
         try:
             self.dataset.numbers.put(number, encode(manifest))
         except Taken as error:
-            raise StorageError(
+            raise OvertakenError(
                 "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
                 found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
             ) from error  # fmt: skip
@@ -205,7 +205,9 @@ class Landing:
             raise StorageError("the file lacks records", where=str(path), found=f"{found} rows", expected=f"{rows}")
         self._put(path, role, rows=rows)
 
-    def _put(self, path: Path, role: Literal["received", "records", "rejects"], *, rows: int = 0, keep: bool = False) -> None:
+    def _put(
+        self, path: Path, role: Literal["received", "records", "rejects"], *, rows: int = 0, keep: bool = False
+    ) -> None:
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         self._files.append(RawFile(name=path.name, role=role, bytes=path.stat().st_size, sha256=digest, rows=rows))

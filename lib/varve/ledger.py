@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from varve import ops
-from varve.errors import ParkedError, UsageError, VarveError
+from varve.errors import ParkedError, TransformError, UsageError, VarveError
 from varve.journal import Decision, Event, Journal, Row, Status, Verdict, closed, take_in
 from varve.scope import Scope
 from varve.unreadable import as_ours
@@ -142,7 +142,7 @@ class Ledger:
             if place.kept:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
         except BaseException as raised:
-            error = as_ours(raised, self.root)
+            error = self._traced(as_ours(raised, self.root), task)
             status = _status(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
             self._end("drop" if told else "row", _failed(row, error))
@@ -171,7 +171,7 @@ class Ledger:
         try:
             yield task
         except BaseException as raised:
-            error = as_ours(raised, self.root)
+            error = self._traced(as_ours(raised, self.root), table)
             self._end("row", _failed(task.row, error), began)
             if keep_going and isinstance(error, Exception) and place:
                 place.kept.append(error)
@@ -217,6 +217,12 @@ class Ledger:
             out.write(f"{_now().isoformat()} {task}\n")
             out.writelines(traceback.format_exception(error))
         return file
+
+    def _traced(self, error: BaseException, task: str) -> BaseException:
+        """The error; of the company's own code with a trace, which says more than the error may."""
+        if isinstance(error, TransformError) and error.remedy is None:
+            error.remedy = f"The trace is in {self.trace(error, task)}."
+        return error
 
     def decide(
         self,

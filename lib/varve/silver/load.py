@@ -116,6 +116,7 @@ class EntityLoad:
             rows, self.contract, window.feed, source=window.manifest.source, lists=self._lists,
             key=self._key() if personal else None,
             rules=self.lake.config.bronze_contract(window.feed.bronze).history,
+            conform=self.lake.config.transforms.conform(self.contract.table, window.feed.bronze),
         )  # fmt: skip
         return observed if window.asserts_absence else self._within_the_horizon(observed)
 

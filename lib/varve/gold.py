@@ -10,14 +10,7 @@ from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from pyspark.errors import (
-    ArithmeticException,
-    ArrayIndexOutOfBoundsException,
-    DateTimeException,
-    NumberFormatException,
-    PythonException,
-    SparkRuntimeException,
-)
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -27,6 +20,7 @@ from varve.ledger import Task
 from varve.scope import SCOPE_COLUMNS
 from varve.store import Commit
 from varve.transforms import Mart, failed
+from varve.unreadable import condition_of_row
 
 if TYPE_CHECKING:
     from varve.lake import Lake
@@ -35,11 +29,6 @@ LAYER: Final = "gold"
 KIND: Final = "mart"  # of the note that a commit carries: what the mart was made from
 # What Power BI's readers know: files without deletion vectors, columns under their own names.
 PROPERTIES: Final = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
-# What Spark says when an expression fails on a row. All expressions of a mart are the company's.
-_OF_A_ROW: Final = (
-    ArithmeticException, ArrayIndexOutOfBoundsException, DateTimeException, NumberFormatException, PythonException,
-    SparkRuntimeException,
-)  # fmt: skip
 
 Versions = Mapping[str, int | None]  # table -> version, None of one that is not there
 
@@ -85,8 +74,11 @@ def renew(lake: Lake, mart: Mart, task: Task) -> None:
 def _replaced(lake: Lake, mart: Mart, rows: DataFrame, made_from: Mapping[str, object]) -> Commit:
     try:
         return lake.store.replace(rows, LAYER, mart.table, properties=PROPERTIES, note=made_from)
-    except _OF_A_ROW as error:
-        raise failed(mart.function, error) from error
+    except Exception as error:
+        condition = condition_of_row(error)
+        if condition is None:
+            raise
+        raise failed(mart.function, error, condition) from error  # all expressions of a mart are the company's
 
 
 def _rows(lake: Lake, mart: Mart, versions: Versions) -> DataFrame:
@@ -99,7 +91,11 @@ def _rows(lake: Lake, mart: Mart, versions: Versions) -> DataFrame:
             f"the mart lacks columns: {', '.join(lost)}", where=f"contract {contract.id}", found=", ".join(rows.columns)
         )
     columns = [F.col(f"`{column.name}`").cast(column.type).alias(column.name) for column in contract.columns]
-    return rows.select(*SCOPE_COLUMNS, *columns).coalesce(1)
+    try:
+        return rows.select(*SCOPE_COLUMNS, *columns).coalesce(1)
+    except AnalysisException as error:
+        what = str(error).strip().splitlines()[0]
+        raise ContractError(what, where=f"contract {contract.id}", remedy=f"Look at {mart.place}.") from error
 
 
 def _maker(lake: Lake, mart: Mart) -> str:

@@ -53,6 +53,9 @@ class Place:
     def of(cls, frame: FrameType) -> Place:
         return cls(frame.f_code.co_filename, frame.f_lineno)
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
 
 @dataclass(frozen=True, slots=True)
 class Conforming:
@@ -172,10 +175,14 @@ def _called(function: Callable[..., DataFrame], *given: object) -> DataFrame:
     return rows
 
 
-def failed(function: Callable[..., Any], error: Exception) -> TransformError:
-    """The error of a transform: its kind and its line. Its message may quote somebody's data: it is for the trace."""
-    condition = getattr(error, "getCondition", lambda: None)()  # Spark's name of the error, without its parameters
-    found = type(error).__name__ if condition is None else f"{type(error).__name__} [{condition}]"
+def failed(function: Callable[..., Any], error: Exception, found: str | None = None) -> TransformError:
+    """The error of a transform: its kind and its line. Its message may quote somebody's data: it is for the trace.
+
+    found: the kind of the error; absent: its class, and Spark's name of it without parameters.
+    """
+    if found is None:
+        condition = getattr(error, "getCondition", lambda: None)()
+        found = type(error).__name__ if condition is None else f"{type(error).__name__} [{condition}]"
     return TransformError(f"{_name(function)} failed", where=_place(function, error), found=found)
 
 

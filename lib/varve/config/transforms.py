@@ -130,6 +130,7 @@ class Fitting:
             if isinstance(table, str) and parameter in names and parameter != table.rpartition(".")[2]:
                 self._refuse(one, f"{name} is given {table} as its parameter {parameter}",
                              expected=f"parameters in this order: {listed(given)}")  # fmt: skip
+                return
 
     def _ordered(self, marts: Sequence[Mart]) -> tuple[Mart, ...]:
         """The marts, each after those that it reads."""

@@ -16,7 +16,7 @@ from varve.config import Dataset, Source
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.ledger import Task
-from varve.raw import Manifest
+from varve.raw import Publisher
 
 
 def parser() -> Parser:
@@ -42,13 +42,14 @@ def run(lake: Lake, args: Namespace) -> None:
 
 def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path | None, *, expected: bool) -> None:
     """Land what is new of one dataset; a scope that fails does not stop the others."""
-    table = f"raw.{source.source}_{name}"
+    raw_dataset = lake.raw(source.source, name)
+    table = f"raw.{raw_dataset.table}"
     contract = lake.config.contracts[dataset.contract]
     with ExitStack() as held:
         try:
-            held.enter_context(raw.claim(lake.root, source.source, name))
-            known = raw.manifests(lake.root, source.source, name)
-            plan = extract.plan(lake.root, source, name, dataset, contract, known, root=root, expected=expected)
+            held.enter_context(lake.lease(table))
+            publisher = held.enter_context(raw.publishing(raw_dataset))
+            plan = extract.plan(publisher, source, name, dataset, contract, root=root, expected=expected)
         except Exception as error:
             with lake.ledger.task("extract", table, keep_going=True):
                 raise error
@@ -59,7 +60,7 @@ def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path
         if not plan.takes:
             with lake.ledger.task("extract", table) as task:
                 task.skip("; ".join(plan.notes) or "nothing new")
-        _remind(lake, table, known)
+        _remind(lake, table, publisher)
 
 
 def _land(task: Task, takes: Sequence[extract.Take]) -> None:
@@ -77,17 +78,16 @@ def _land(task: Task, takes: Sequence[extract.Take]) -> None:
         task.parked(raw.parked_error(parked))
 
 
-def _remind(lake: Lake, table: str, known: Sequence[Manifest]) -> None:
+def _remind(lake: Lake, table: str, publisher: Publisher) -> None:
     """What earlier runs parked stays on the table until it is delivered again or discarded."""
     bronze = table.replace("raw.", "bronze.", 1)
-    if not any(m.status == "parked" for m in known):
+    if not any(one.status == "parked" for one in publisher.known):
         return
-    now = raw.manifests(lake.root, known[0].source, known[0].dataset)
-    for manifest in raw.waiting(now):
-        decided = lake.ledger.discarded(bronze, manifest.scope, manifest.id)
-        if decided is None and any(manifest.id == m.id for m in known):
-            with lake.ledger.task("extract", table, manifest.scope, keep_going=True) as task:
-                task.parked(raw.parked_error([manifest]))
+    for one in raw.waiting(publisher.dataset.catalog()):
+        decided = lake.ledger.discarded(bronze, one.scope, one.id)
+        if decided is None and one.number in publisher.known.published:
+            with lake.ledger.task("extract", table, one.scope, keep_going=True) as task:
+                task.parked(raw.parked_error([one]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -59,20 +58,6 @@ class ScopeColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
-    """What every row of one extract has in common. columns: names as received, c0 … cN of the frame."""
-
-    manifest: str
-    file: str
-    landed_at: datetime
-    as_of: datetime
-    columns: Sequence[str]
-    country: str | ScopeColumn
-    entity: str | ScopeColumn
-    null_values: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Drift:
     """How the columns received differ from the contract. Names as received."""
 
@@ -105,15 +90,21 @@ def drift(columns: Sequence[str], contract: Contract) -> Drift:
 class Typing:
     """The expressions that type one set of received columns: made once, used for every extract that has them."""
 
-    text: Mapping[str, Column]  # name as received -> its column
     received: tuple[Column, ...]
     values: tuple[Column, ...]
     columns: tuple[Column, ...]
     reason: Column
 
 
-def typing_of(columns: Sequence[str], contract: Contract, null_values: Sequence[str] = ()) -> Typing:
-    """How to type c0 … cN, received under the names `columns`, by the contract."""
+def typing_of(
+    columns: Sequence[str],
+    contract: Contract,
+    null_values: Sequence[str] = (),
+    scope: Sequence[ScopeColumn | None] = (None, None),
+) -> Typing:
+    """How to type c0 … cN, received under the names `columns`, by the contract.
+
+    scope: the columns that hold country and entity; None where the whole extract has one."""
     text = {name: F.col(f"c{index}") for index, name in enumerate(columns)}
     extra = _added_columns(columns, contract)
     twins = _twins(columns, contract)
@@ -125,55 +116,51 @@ def typing_of(columns: Sequence[str], contract: Contract, null_values: Sequence[
         for name in columns
         if name not in known and name not in extra
     ]
+    scopes = zip(SCOPE_COLUMNS, scope, strict=True)
     return Typing(
-        text=text,
         received=tuple(_null_as_null(text[name], null_values).alias(c) for name, c in _names(text)),
         values=tuple(_value(text[c.received_as], c).alias(_typed(c)) for c in present),
         columns=(
             *((F.col(_typed(c)) if c in present else F.lit(None).cast(c.type)).alias(c.name) for c in contract.columns),
             *(text[name].alias(column) for name, column in extra.items()),
             _listed([entry for entry in rescued if entry is not None]).alias("_rescued"),
+            *(F.col(name) if part is None else _scope(part, text).alias(name) for name, part in scopes),
         ),
         reason=_unidentified(contract, text).alias("_reason"),
     )
 
 
-def split(
-    records: DataFrame, contract: Contract, origin: Provenance, typing: Typing | None = None
-) -> tuple[DataFrame, DataFrame]:
-    """(rows, rejects) of the records of one extract; together as many as the records.
-
-    records: (_position bigint, _record string, c0 … cN string); typing: as `typing_of` gives it, if it is made already.
-    rows: the contract's columns [, columns added] and PROVENANCE, see `typed`.
-    rejects: (scope_country, scope_entity, _position, rule, reason, _record).
-    """
-    frame = typed(records, contract, origin, typing)
-    rows = frame.where(F.col("_reason").isNull()).drop("_reason", "_record")
-    rejects = frame.where(F.col("_reason").isNotNull()).select(
-        *SCOPE_COLUMNS, "_position", F.lit("key").alias("rule"), F.col("_reason").alias("reason"), "_record"
-    )
-    return rows, rejects
-
-
-def typed(records: DataFrame, contract: Contract, origin: Provenance, typing: Typing | None = None) -> DataFrame:
+def typed(records: DataFrame, contract: Contract, typing: Typing) -> DataFrame:
     """All records with their types: the contract's columns [, columns added where it evolves], PROVENANCE, and
-    `_reason` (why the record is rejected, else null) and `_record`."""
-    typing = typing or typing_of(origin.columns, contract, origin.null_values)
+    `_reason` (why the record is rejected, else null) and `_record`.
+
+    records: as `raw.read` gives them, with what the extract says of all of its records: (_position bigint, _record
+    string, c0 … cN, scope_country, scope_entity, _manifest, _file, _landed_at, _as_of).
+    """
     # Two steps, so that a value is computed once: the second sees the first only by name.
-    received = records.select("_position", "_record", *typing.received)
+    common = [c for c in PROVENANCE if c not in ("_rescued", "_contract_version")]
+    received = records.select("_record", *common, *typing.received)
     return received.select("*", *typing.values).select(
         *typing.columns,
-        _scope(origin.country, typing.text).alias(SCOPE_COLUMNS[0]),
-        _scope(origin.entity, typing.text).alias(SCOPE_COLUMNS[1]),
-        F.lit(origin.manifest).alias("_manifest"),
-        F.lit(origin.file).alias("_file"),
-        F.col("_position"),
-        F.lit(origin.landed_at).alias("_landed_at"),
-        F.lit(origin.as_of).alias("_as_of"),
+        "_manifest", "_file", "_position", "_landed_at", "_as_of",
         F.lit(contract.version).alias("_contract_version"),
         typing.reason,
-        F.col("_record"),
-    )
+        "_record",
+    )  # fmt: skip
+
+
+def rows_of(frame: DataFrame) -> DataFrame:
+    """The rows of typed records: the contract's columns [, columns added] and PROVENANCE."""
+    return frame.where(F.col("_reason").isNull()).drop("_reason", "_record")
+
+
+def rejects_of(frame: DataFrame) -> DataFrame:
+    """The records that are rejected: (scope_country, scope_entity, _manifest, _file, _position, rule, reason,
+    _record)."""
+    return frame.where(F.col("_reason").isNotNull()).select(
+        *SCOPE_COLUMNS, "_manifest", "_file", "_position", F.lit("key").alias("rule"),
+        F.col("_reason").alias("reason"), "_record",
+    )  # fmt: skip
 
 
 def _names(text: Mapping[str, Column]) -> list[tuple[str, str]]:
@@ -190,9 +177,7 @@ def _null_as_null(text: Column, null_values: Sequence[str]) -> Column:
     return F.when(~text.isin(*null_values), text) if null_values else text
 
 
-def _scope(part: str | ScopeColumn, text: Mapping[str, Column]) -> Column:
-    if isinstance(part, str):
-        return F.lit(part)
+def _scope(part: ScopeColumn, text: Mapping[str, Column]) -> Column:
     if part.column not in text:
         return F.lit(UNKNOWN)
     name = F.lit(UNKNOWN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from varve import raw
 from varve.config import FilesDataset
 from varve.contract import Contract
 from varve.errors import SourceError
@@ -26,9 +25,9 @@ from varve.extract.takes import (
     declared_date,
     folder_scope,
     moment_of,
+    sha256,
 )
-from varve.raw import Manifest
-from varve.raw.disk import sha256
+from varve.raw import Manifest, Publisher
 from varve.scope import Scope
 
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
@@ -38,7 +37,7 @@ _UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "
 class FileTake:
     """One file to land. fault: why it is parked without a look inside."""
 
-    lake: Path
+    publisher: Publisher
     source: str
     name: str
     dataset: FilesDataset
@@ -68,7 +67,7 @@ class FileTake:
             origin=self.stamp.origin(self.relative, self.sha256), declared=self.declared,
             started_at=datetime.now(UTC), landed_at=datetime.now(UTC),
         )  # fmt: skip
-        with raw.Landing(self.lake, draft) as landing:
+        with self.publisher.landing(draft) as landing:
             kept = landing.receive(self.path, sha256=self.sha256)
             if kept is None:
                 return None
@@ -105,25 +104,24 @@ class FileTake:
 
 
 def plan(
-    lake: Path,
+    publisher: Publisher,
     source: str,
     root: Path,
     name: str,
     dataset: FilesDataset,
     contract: Contract,
-    known: Sequence[Manifest],
     *,
     expected: bool,
 ) -> Plan:
-    """Look at the folder; under `raw.claim`, so that `known` stays true. expected: an absent folder is an error."""
+    """Look at the folder; under `raw.publishing`. expected: an absent folder is an error."""
     if not root.is_dir():
-        if expected or known:
+        if expected or publisher.known.last:
             raise SourceError(
                 "the folder is absent", where=f"source {source}", found=f"no {root}", expected="a folder with files",
                 remedy="Is it mounted? Else correct root in conf/sources.",
             )  # fmt: skip
         return Plan(notes=[f"nothing was ever delivered: there is no {root}"])
-    memory = Known.of(known)
+    memory = Known.of(publisher.known)
     takes: list[FileTake] = []
     planned: set[str] = set()
     notes: list[str] = []
@@ -149,7 +147,9 @@ def plan(
             continue
         planned.add(id_)
         takes.append(
-            FileTake(lake, source, name, dataset, contract, id_, path, relative, stamp, digest, declared, scope, fault)
+            FileTake(
+                publisher, source, name, dataset, contract, id_, path, relative, stamp, digest, declared, scope, fault
+            )
         )
     takes.sort(key=lambda take: (take.as_of, take.relative))
     return Plan(takes, notes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,6 @@ from typing import Literal
 
 import msgspec
 
-from varve import raw
 from varve.config import SqliteSource, SqliteTable
 from varve.contract import Contract
 from varve.errors import ParkedError, SourceError
@@ -35,9 +34,9 @@ from varve.extract.takes import (
     extract_id,
     folder_scope,
     moment_of,
+    sha256,
 )
-from varve.raw import Manifest
-from varve.raw.disk import sha256
+from varve.raw import Manifest, Publisher
 from varve.scope import Scope
 
 Value = str | int | float | bytes | None
@@ -47,7 +46,7 @@ Value = str | int | float | bytes | None
 class TableTake:
     """One table of one database file."""
 
-    lake: Path
+    publisher: Publisher
     source: str
     name: str
     table: SqliteTable
@@ -112,7 +111,7 @@ class TableTake:
     ) -> Manifest:
         draft = self._draft(id_, digest, started)
         draft = msgspec.structs.replace(draft, columns=tuple(select.columns), bounds=window, query=select.sql)
-        with raw.Landing(self.lake, draft) as landing:
+        with self.publisher.landing(draft) as landing:
             counts = ScopeCount(self.table.scope, self.relative)
             records = (_framed(i, row, select.columns) for i, row in enumerate(select.rows(database, window), start=1))
             try:
@@ -131,7 +130,7 @@ class TableTake:
         if id_ is None:
             return None
         draft = self._draft(id_, digest, datetime.now(UTC))
-        with raw.Landing(self.lake, draft) as landing:
+        with self.publisher.landing(draft) as landing:
             return landing.publish(msgspec.structs.replace(draft, status="parked", reason=reason))
 
     def _draft(self, id_: str, digest: str, started: datetime) -> Manifest:
@@ -198,26 +197,25 @@ class Select:
 
 
 def plan(
-    lake: Path,
+    publisher: Publisher,
     source: SqliteSource,
     name: str,
     table: SqliteTable,
     contract: Contract,
-    known: Sequence[Manifest],
     *,
     expected: bool,
 ) -> Plan:
-    """Look at the database files; under `raw.claim`, so that `known` stays true. expected: none at all is an error."""
+    """Look at the database files; under `raw.publishing`. expected: none at all is an error."""
     base = _base(source.database)
     found = sorted(p for p in base.glob(str(Path(source.database).relative_to(base))) if p.is_file())
     if not found:
-        if expected or known:
+        if expected or publisher.known.last:
             raise SourceError(
                 "there is no database", where=f"source {source.source}", found=f"no {source.database}",
                 expected="an SQLite file", remedy="Is it mounted? Else correct database in conf/sources.",
             )  # fmt: skip
         return Plan(notes=[f"nothing was ever delivered: there is no {source.database}"])
-    memory = Known.of(known)
+    memory = Known.of(publisher.known)
     takes: list[TableTake] = []
     notes: list[str] = []
     for path in found:
@@ -233,7 +231,7 @@ def plan(
             continue
         scope = folder_scope(table.scope, relative)
         takes.append(
-            TableTake(lake, source.source, name, table, contract, path, relative, stamp, declared, scope, memory)
+            TableTake(publisher, source.source, name, table, contract, path, relative, stamp, declared, scope, memory)
         )
     takes.sort(key=lambda take: (take.declared or "", take.relative))
     return Plan(takes, notes)

@@ -20,12 +20,12 @@ from typing import Any
 
 import pyarrow
 from deltalake import DeltaTable, QueryBuilder
-
-from varve.company import Company, make
+from examples.company import Company, make
 
 PROJECT = Path(__file__).resolve().parents[1]
 SETTINGS = """\
 lake: lake
+transforms: [transforms]
 spark:
   master: local[2]
   driver_memory: 2g

@@ -10,7 +10,7 @@
 """
 
 from varve.config.jobs import ForEachTask, JobGraph, SparkPythonTask, Task
-from varve.config.loading import Config, load
+from varve.config.loading import Config, job_graphs, load
 from varve.config.secrets import Secret
 from varve.config.settings import Pseudonyms, Settings
 from varve.config.sources import (
@@ -45,5 +45,6 @@ __all__ = [
     "SqliteSource",
     "SqliteTable",
     "Task",
+    "job_graphs",
     "load",
 ]

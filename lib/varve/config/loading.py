@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,10 @@ from varve.config.jobs import JobGraph, JobsFile
 from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
 from varve.config.sources import AnySource, Dataset, FilesSource, Source
+from varve.config.transforms import Fitting, imported
 from varve.contract import Contract
 from varve.errors import ConfigError
+from varve.transforms import NONE, Transforms
 
 _SETTINGS: Final = TypeAdapter(Settings)
 _JOBS: Final = TypeAdapter(JobsFile)
@@ -28,7 +30,10 @@ _JOBS: Final = TypeAdapter(JobsFile)
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that `conf/` says. directory: the conf folder; codes_dir: its `codes`; env: the environment's name."""
+    """Everything that `conf/` says. directory: the conf folder; codes_dir: its `codes`; env: the environment's name.
+
+    transforms: the company's own functions, which belong to this configuration and not to the process.
+    """
 
     directory: Path
     env: str
@@ -36,6 +41,7 @@ class Config:
     sources: Mapping[str, Source]
     contracts: Mapping[str, Contract]
     graphs: Mapping[str, JobGraph]
+    transforms: Transforms = NONE
 
     @property
     def codes_dir(self) -> Path:
@@ -54,6 +60,10 @@ class Config:
     def silver_contract(self, entity: str) -> Contract:
         """The contract of the silver entity."""
         return self._contract("silver", entity)
+
+    def gold_contract(self, table: str) -> Contract:
+        """The contract of the mart."""
+        return self._contract("gold", table)
 
     def entities(self) -> tuple[str, ...]:
         """Names of the silver entities, sorted."""
@@ -81,13 +91,14 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
             "there is no configuration", where=str(conf_dir), expected="a folder with sources, contracts and jobs"
         )
     folder = _Folder(conf_dir.absolute(), Problems())
-    settings = folder.settings(env, lake)
+    settings, document = folder.settings(env, lake)
     has_keys = settings.pseudonyms is not None or bool(folder.problems.found)  # broken settings are one error, not two
     sources = folder.sources()
     contracts, known = folder.contracts()
     graphs = folder.graphs()
     crossing = Crossing(sources, contracts, known, folder.path / "codes")
     crossing.add_wrong(has_keys, folder.shown(folder.path / f"{env}.yml"))
+    transforms = folder.transforms(settings, document, contracts, known)
     folder.problems.raise_any()
     return Config(
         directory=folder.path,
@@ -96,7 +107,16 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
         sources={source.source: folder.resolved(source) for _, source in sources},
         contracts={contract.id: contract for _, contract in contracts},
         graphs=graphs,
+        transforms=transforms,
     )
+
+
+def job_graphs(conf_dir: Path) -> Mapping[str, JobGraph]:
+    """The job graphs of a configuration folder alone."""
+    folder = _Folder(conf_dir.absolute(), Problems())
+    graphs = folder.graphs()
+    folder.problems.raise_any()
+    return graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +139,10 @@ class _Folder:
             elif document := read_document(path, self.shown(path), self.problems):
                 yield document
 
-    def settings(self, env: str, lake: str | None) -> Settings:
-        """The settings of the environment, with an absolute lake."""
+    def settings(self, env: str, lake: str | None) -> tuple[Settings, Document | None]:
+        """The settings of the environment, with an absolute lake, and the document that says them."""
         path = self.path / f"{env}.yml"
-        settings = Settings()
+        settings, document = Settings(), None
         if path.exists():
             document = read_document(path, self.shown(path), self.problems)
             if document is not None:
@@ -135,7 +155,7 @@ class _Folder:
                                       remedy=did_you_mean(env, environments)))  # fmt: skip
         settings = settings.for_local_use() if env == "local" else settings
         root = self._absolute(settings.lake) if lake is None else lake
-        return settings.in_lake(root if "://" in root else str(Path(root).absolute()))
+        return settings.in_lake(root if "://" in root else str(Path(root).absolute())), document
 
     def _refuse_local_keys(self, document: Document, settings: Settings, env: str, lake: str | None) -> None:
         for version, secret in (settings.pseudonyms.keys if settings.pseudonyms else {}).items():
@@ -175,6 +195,23 @@ class _Folder:
                 add_wrong_flow(document, name, graph)
                 graphs[name] = graph
         return graphs
+
+    def transforms(
+        self,
+        settings: Settings,
+        document: Document | None,
+        contracts: Sequence[tuple[Document, Contract]],
+        known: frozenset[str] | None,
+    ) -> Transforms:
+        """The company's functions, imported and held against the contracts, when these are all there to compare."""
+        before = len(self.problems.found)
+        found = imported(settings.transforms, self.path.parent, document, self.problems, self.shown)
+        tables: dict[str, dict[str, Contract]] = {}
+        for _, contract in contracts:
+            tables.setdefault(contract.layer, {})[contract.table] = contract
+        if len(self.problems.found) > before or known is None or len(known) > len(contracts):
+            return NONE
+        return Fitting(found, tables, self.path / "codes", self.problems, self.shown).transforms()
 
     def resolved(self, source: Source) -> Source:
         """The source with an absolute path, and datasets that know their scope and their name in the lake."""

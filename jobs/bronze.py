@@ -11,7 +11,7 @@ from itertools import groupby
 
 from varve import raw
 from varve.arguments import Parser, launch
-from varve.config import Dataset, Source
+from varve.config import Dataset
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.loading import Load
@@ -33,26 +33,25 @@ def parser() -> Parser:
 def run(lake: Lake, args: Namespace) -> None:
     """Load every manifest that is not loaded yet; a scope that fails does not stop the others."""
     wanted = [
-        (source, name, dataset)
-        for source, name, dataset in lake.config.datasets()
-        if (not args.source or source.source in args.source)
-        and (not args.table or f"{source.source}_{name}" in args.table)
+        dataset
+        for dataset in lake.config.datasets()
+        if (not args.source or dataset.source in args.source) and (not args.table or dataset.table in args.table)
     ]
     if not wanted:
         raise UsageError("no dataset is called that", where="--source, --table", found=[*args.source, *args.table])
     if args.discard:
         _discard(lake, wanted, args.discard, args.reason)
     with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-        runs = [pool.submit(copy_context().run, _load, lake, s, name, dataset) for s, name, dataset in wanted]
+        runs = [pool.submit(copy_context().run, _load, lake, dataset) for dataset in wanted]
     for finished in runs:
         finished.result()
 
 
-def _load(lake: Lake, source: Source, name: str, dataset: Dataset) -> None:
+def _load(lake: Lake, dataset: Dataset) -> None:
     """Bring one bronze table up to date."""
-    load = Load.of(lake.store, lake.config.contracts[dataset.contract], source, name, dataset, run_id=lake.run_id)
+    load = Load.of(lake.store, dataset, run_id=lake.run_id)
     table = f"bronze.{load.table}"
-    manifests = raw.manifests(lake.root, source.source, name)
+    manifests = raw.manifests(lake.root, dataset.source, dataset.name)
     loaded = lake.store.loaded("bronze", load.table)
     pending = [m for m in manifests if m.id not in loaded]
     pending = [m for m in pending if lake.ledger.discarded(table, m.scope, m.id) is None]
@@ -65,9 +64,9 @@ def _load(lake: Lake, source: Source, name: str, dataset: Dataset) -> None:
             load.into(task, list(extracts))
 
 
-def _discard(lake: Lake, datasets: Sequence[tuple[Source, str, Dataset]], extract: str, reason: str) -> None:
+def _discard(lake: Lake, datasets: Sequence[Dataset], extract: str, reason: str) -> None:
     found: list[Manifest] = [
-        m for s, name, _ in datasets for m in raw.manifests(lake.root, s.source, name) if m.id == extract
+        m for one in datasets for m in raw.manifests(lake.root, one.source, one.name) if m.id == extract
     ]
     if not found:
         raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from varve import raw
 from varve.errors import StorageError
-from varve.extract.framing import Framed
+from varve.framing import Framed
 from varve.raw import Landing, Manifest, Origin, disk
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)

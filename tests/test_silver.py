@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 from rich.console import Console
 
 from varve import ops
-from varve.config import Config, FilesSource, Settings
+from varve.config import Config, Settings
+from varve.connect.files import Files
 from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule
 from varve.errors import ParkedError
 from varve.lake import Lake
@@ -52,14 +53,20 @@ class Shop:
     """A lake with a bronze table that the test fills manifest by manifest."""
 
     def __init__(self, root: Path, spark: SparkSession) -> None:
-        source = FilesSource.model_validate({
+        source = Files.source.model_validate({
             "source": "core", "kind": "files", "root": "in", "scope": {"country": "ES", "entity": "_unknown"},
             "datasets": {"customer": {"contract": "core_customer", "path": "*.csv", "format": "csv"}},
         })  # fmt: skip
         settings = Settings(lake=str(root / "lake"))
         nothing: MappingProxyType[str, Any] = MappingProxyType({})
         config = Config(
-            root, "local", settings, {"core": source}, {"customer": CUSTOMER, "core_customer": RECEIVED}, nothing
+            root,
+            "local",
+            settings,
+            {"core": source},
+            {"customer": CUSTOMER, "core_customer": RECEIVED},
+            nothing,
+            {"files": Files()},
         )
         self.lake = Lake(config, job="silver", run_id="test")
         self.contract = CUSTOMER

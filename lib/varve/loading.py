@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from varve import bronze, ops, raw
 from varve.bronze import Drift, Provenance, ScopeColumn, Typing
-from varve.config import Dataset, FilesDataset, FromColumn, FromPath, Source
+from varve.config import Dataset, FromColumn, FromPath
 from varve.contract import Contract
 from varve.errors import DefectError, ParkedError, VarveError
 from varve.raw import Manifest
@@ -51,10 +51,9 @@ class Load:
     typings: dict[tuple[str, ...], Typing] = field(default_factory=dict)  # by the columns received
 
     @classmethod
-    def of(cls, store: Store, contract: Contract, source: Source, name: str, dataset: Dataset, *, run_id: str) -> Load:
-        texts = dataset.csv.null_values if isinstance(dataset, FilesDataset) and dataset.format == "csv" else ()
+    def of(cls, store: Store, dataset: Dataset, *, run_id: str) -> Load:
         country, entity = (_scope_part(part) for part in (dataset.scope.country, dataset.scope.entity))
-        return cls(store, contract, f"{source.source}_{name}", country, entity, texts, run_id)
+        return cls(store, dataset.contract, dataset.table, country, entity, dataset.options.null_values, run_id)
 
     def parks(self, manifest: Manifest) -> bool:
         """Whether the extract was parked at landing, or would be here."""

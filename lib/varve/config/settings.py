@@ -70,6 +70,8 @@ class Settings(Model):
     spark: Spark = Field(default_factory=Spark)
     pseudonyms: Pseudonyms | None = None
     """Needed as soon as a contract has personal columns; with --env local a key is made in the lake when absent."""
+    connectors: tuple[str, ...] = ()
+    """Modules with kinds of sources of your own; looked for in the folder that holds conf, below its lib, installed."""
 
     def for_local_use(self) -> Settings:
         """These settings with the default key of a lake on one machine, when they name none."""

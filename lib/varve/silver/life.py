@@ -105,9 +105,9 @@ def _files(lake: Lake, contract: Contract) -> dict[str, str]:
     bronze = {feed.bronze for feed in contract.feeds}
     return {
         manifest.id: manifest.origin.path
-        for source, name, _ in lake.config.datasets()
-        if f"{source.source}_{name}" in bronze
-        for manifest in raw.manifests(lake.root, source.source, name)
+        for dataset in lake.config.datasets()
+        if dataset.table in bronze
+        for manifest in raw.manifests(lake.root, dataset.source, dataset.name)
     }
 
 

@@ -287,9 +287,9 @@ class EntityLoad:
 
     def manifests(self, feed: Feed) -> list[Manifest]:
         """What raw has of a feed, in the order of time."""
-        for source, name, _ in self.lake.config.datasets():
-            if f"{source.source}_{name}" == feed.bronze:
-                return raw.manifests(self.lake.root, source.source, name)
+        for dataset in self.lake.config.datasets():
+            if dataset.table == feed.bronze:
+                return raw.manifests(self.lake.root, dataset.source, dataset.name)
         return []
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.extract.framing.record import Columns, Framed, Unreadable
+from varve.framing.record import Columns, Framed, Unreadable
 
 _BATCH: Final = 8_192
 

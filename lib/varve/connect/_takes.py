@@ -8,35 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from varve.config import FromColumn, FromPath, ScopeRule
+from varve.config import Dataset, FromColumn, FromPath, ScopeRule
 from varve.raw import Manifest, Origin, Record
 from varve.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
 
 Bound = str | int | float | None
 
 _RACY_NS: Final = 2_000_000_000  # a file changed this shortly before it was read may change again in the same tick
-
-
-class Take(Protocol):
-    """Something to land: one file, or one table of one database."""
-
-    @property
-    def scope(self) -> Scope: ...
-
-    def land(self) -> Manifest | None:
-        """Land it, or park it with its reason; None when there is nothing new after all."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """takes: what is to be landed, in the order of declared date and path; notes: what was left and why."""
-
-    takes: Sequence[Take] = ()
-    notes: list[str] = field(default_factory=list)
 
 
 class BadDate(Exception):  # noqa: N818  (a verdict on a name)
@@ -98,9 +80,7 @@ class Known:
         same = last.origin == stamp.origin(path, last.origin.sha256)
         return same and max(stamp.mtime_ns, stamp.ctime_ns) < last.started_at.timestamp() * 1e9 - _RACY_NS
 
-    def new_id(
-        self, source: str, dataset: str, path: str, sha256: str, declared: str | None, scope: Scope
-    ) -> str | None:
+    def new_id(self, dataset: Dataset, path: str, sha256: str, declared: str | None, scope: Scope) -> str | None:
         """The id of this delivery, None if it was taken before.
 
         The same bytes for the same date under another name are a copy. Under their old name after others had come
@@ -112,7 +92,9 @@ class Known:
         seen = (sha256, declared, scope) in self.identities
         if seen and last is None:
             return None
-        return extract_id(source, dataset, str(scope), sha256, declared, last.id if seen and last else None)
+        return extract_id(
+            dataset.source, dataset.name, str(scope), sha256, declared, last.id if seen and last else None
+        )
 
 
 def extract_id(*parts: str | int | float | None) -> str:
@@ -142,6 +124,24 @@ def moment_of(declared: str) -> datetime:
     """The UTC moment that a declared date or time means: of a date its midnight."""
     moment = datetime.fromisoformat(declared)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def draft(
+    dataset: Dataset,
+    scope: Scope,
+    id_: str,
+    origin: Origin,
+    *,
+    declared: str | None,
+    as_of: datetime,
+    started: datetime,
+) -> Manifest:
+    """The manifest of a take, as far as it is known before the first read."""
+    return Manifest(
+        id=id_, source=dataset.source, dataset=dataset.name, contract=dataset.contract.id, scope_country=scope.country,
+        scope_entity=scope.entity, mode=dataset.mode, as_of=as_of, origin=origin, declared=declared,
+        started_at=started, landed_at=started,
+    )  # fmt: skip
 
 
 def folder_scope(rule: ScopeRule, path: str) -> Scope:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from varve.extract.framing import csv_records, json_records, parquet_records
-from varve.extract.framing.received import unpacked
-from varve.extract.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing import csv_records, json_records, parquet_records
+from varve.framing.received import unpacked
+from varve.framing.record import Columns, Format, Framed, Unreadable
 
 __all__ = ["Columns", "Format", "Framed", "Unreadable", "framed"]
 

@@ -14,28 +14,30 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self, cast
 
 import msgspec
+from pydantic import Field
 
-from varve import raw
-from varve.config import SqliteSource, SqliteTable
-from varve.contract import Contract
-from varve.errors import ParkedError, SourceError
-from varve.extract.framing import Framed
-from varve.extract.takes import (
+from varve.config import Dataset
+from varve.config.sources import PathPattern, absolute
+from varve.connect._connector import Connector, Discovered, Finding, OpenLanding, Plan
+from varve.connect._takes import (
     BadDate,
     Bound,
     Known,
     MissingScopeColumn,
-    Plan,
     ScopeCount,
     Stamp,
     declared_date,
+    draft,
     extract_id,
     folder_scope,
     moment_of,
 )
+from varve.connect.database._tables import DatabaseSource, TableOptions
+from varve.errors import ParkedError, SourceError
+from varve.framing import Framed
 from varve.raw import Manifest
 from varve.raw.disk import sha256
 from varve.scope import Scope
@@ -43,15 +45,69 @@ from varve.scope import Scope
 Value = str | int | float | bytes | None
 
 
+class SqliteSource(DatabaseSource):
+    """An SQLite database."""
+
+    kind: Literal["sqlite"]
+    database: Annotated[str, Field(min_length=1)]
+    """The database file, relative to the folder that holds conf; or a glob, when each copy is a file of its own."""
+    declared_date: PathPattern | None = None
+    """Regular expression with one group on that path: when the copy was taken; absent: when it is read."""
+
+    def resolved(self, folder: Path) -> Self:
+        return self.model_copy(update={"database": absolute(self.database, folder)})
+
+    @property
+    def files(self) -> list[Path]:
+        """The database files that are there."""
+        base = _base(self.database)
+        return sorted(p for p in base.glob(str(Path(self.database).relative_to(base))) if p.is_file())
+
+
+class Sqlite(Connector):
+    """The connector of SQLite databases."""
+
+    kind = "sqlite"
+    source = SqliteSource
+
+    def discover(self, source: SqliteSource) -> Iterator[Discovered]:
+        """The tables of the last database file."""
+        for path in source.files[-1:]:
+            with closing(_connect(path)) as database:
+                for table in _tables(database):
+                    columns = database.execute(f"PRAGMA table_info({_quoted(table)})")
+                    yield Discovered(table, {row[1]: row[2] for row in columns})
+
+    def check(self, source: SqliteSource) -> Iterator[Finding]:
+        what, files = f"source {source.source}", source.files
+        if not files:
+            yield Finding(what, f"{source.database}: nothing there yet")
+            return
+        try:
+            with closing(_connect(files[-1])) as database:
+                there = _tables(database)
+        except sqlite3.Error as error:
+            yield Finding(what, f"{files[-1]} cannot be read: {error}", "Is it an SQLite database? Correct database.")
+            return
+        names = [options.table or entry for entry, options in source.tables.items()]
+        if absent := [name for name in names if name not in there]:
+            found = f"{files[-1]} has no table {absent[0]}, it has {', '.join(there) or 'none'}"
+            yield Finding(what, found, "Correct its name in conf/sources.")
+        else:
+            yield Finding(what, source.database)
+
+    def plan(self, dataset: Dataset, known: Sequence[Manifest], *, expected: bool) -> Plan:
+        """Look at the database files: one that was taken as it is, is not opened."""
+        return _plan(dataset, cast(SqliteSource, dataset.system), known, expected=expected)
+
+
 @dataclass(frozen=True, slots=True)
 class TableTake:
-    """One table of one database file."""
+    """One table of one database file. table: its name there."""
 
-    lake: Path
-    source: str
-    name: str
-    table: SqliteTable
-    contract: Contract
+    dataset: Dataset
+    table: str
+    options: TableOptions
     path: Path
     relative: str
     stamp: Stamp
@@ -59,89 +115,86 @@ class TableTake:
     scope: Scope
     known: Known
 
-    def land(self) -> Manifest | None:
+    def land(self, open_landing: OpenLanding) -> Manifest | None:
         """Land what is new; None when nothing is. A damaged database is parked."""
         try:
             with closing(_connect(self.path)) as database:
-                landed = self._land(database)
+                landed = self._land(database, open_landing)
         except sqlite3.OperationalError as error:
             raise SourceError("the database cannot be read", where=str(self.path), found=error) from error
         except sqlite3.DatabaseError as error:
-            landed = self._parked(f"damaged database, maybe cut off: {error}")
+            landed = self._parked(f"damaged database, maybe cut off: {error}", open_landing)
         if landed is not None:
             self.known.add(landed)
         return landed
 
-    def _land(self, database: sqlite3.Connection) -> Manifest | None:
+    def _land(self, database: sqlite3.Connection, open_landing: OpenLanding) -> Manifest | None:
         database.execute("BEGIN")  # deferred: the first read below fixes the picture for all that follow
-        columns = [row[1] for row in database.execute(f"PRAGMA table_info({_quoted(self.table.table)})")]
+        columns = [row[1] for row in database.execute(f"PRAGMA table_info({_quoted(self.table)})")]
         if not columns:
-            names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
-            tables = [row[0] for row in names]
             raise ParkedError(
-                f"the database has no table {self.table.table}", where=str(self.path),
-                found=", ".join(tables) or "no table at all", remedy="Correct its name in conf/sources.",
+                f"the database has no table {self.table}", where=str(self.path),
+                found=", ".join(_tables(database)) or "no table at all", remedy="Correct its name in conf/sources.",
             )  # fmt: skip
         started = datetime.now(UTC)
         after = self.known.uppers.get(self.scope)
-        select = Select.of(self.table, columns)
+        select = Select.of(self.table, self.options, columns)
         upper: Bound = None
-        if self.table.cursor is not None:
+        if self.options.cursor is not None:
             upper = select.newest(database, after)
             if upper is None and (after is not None or not select.filled(database)):
                 return None
             digest = ""
-            id_ = extract_id(self.source, self.name, str(self.scope), self.declared, after, upper)
+            id_ = extract_id(self.dataset.source, self.dataset.name, str(self.scope), self.declared, after, upper)
         else:
             digest = select.digest(database)
-            found = self.known.new_id(self.source, self.name, self.relative, digest, self.declared, self.scope)
+            found = self.known.new_id(self.dataset, self.relative, digest, self.declared, self.scope)
             if found is None:
                 return None
             id_ = found
         window: dict[str, Bound] = {"lower": after, "upper": upper}
-        return self._write(database, select, id_, digest, window if self.table.cursor else None, started)
+        return self._write(
+            database, open_landing, select, id_, digest, window if self.options.cursor else None, started
+        )
 
     def _write(
         self,
         database: sqlite3.Connection,
+        open_landing: OpenLanding,
         select: Select,
         id_: str,
         digest: str,
         window: dict[str, Bound] | None,
         started: datetime,
     ) -> Manifest:
-        draft = self._draft(id_, digest, started)
-        draft = msgspec.structs.replace(draft, columns=tuple(select.columns), bounds=window, query=select.sql)
-        with raw.Landing(self.lake, draft) as landing:
-            counts = ScopeCount(self.table.scope, self.relative)
+        known = self._draft(id_, digest, started)
+        known = msgspec.structs.replace(known, columns=tuple(select.columns), bounds=window, query=select.sql)
+        with open_landing(known) as landing:
+            counts = ScopeCount(self.dataset.scope, self.relative)
             records = (_framed(i, row, select.columns) for i, row in enumerate(select.rows(database, window), start=1))
             try:
                 rows, rejected = landing.frame(counts.passing(records, select.columns), select.columns)
             except MissingScopeColumn as verdict:
                 landing.discard_records()
-                return landing.publish(msgspec.structs.replace(draft, status="parked", reason=str(verdict)))
-            complete = draft.mode == "snapshot" and rejected == 0
+                return landing.publish(msgspec.structs.replace(known, status="parked", reason=str(verdict)))
+            complete = known.mode == "snapshot" and rejected == 0
             return landing.publish(
-                msgspec.structs.replace(draft, rows=rows, rejected=rejected, scopes=counts.scopes, complete=complete)
+                msgspec.structs.replace(known, rows=rows, rejected=rejected, scopes=counts.scopes, complete=complete)
             )
 
-    def _parked(self, reason: str) -> Manifest | None:
+    def _parked(self, reason: str, open_landing: OpenLanding) -> Manifest | None:
         digest = sha256(self.path)
-        id_ = self.known.new_id(self.source, self.name, self.relative, digest, self.declared, self.scope)
+        id_ = self.known.new_id(self.dataset, self.relative, digest, self.declared, self.scope)
         if id_ is None:
             return None
-        draft = self._draft(id_, digest, datetime.now(UTC))
-        with raw.Landing(self.lake, draft) as landing:
-            return landing.publish(msgspec.structs.replace(draft, status="parked", reason=reason))
+        known = self._draft(id_, digest, datetime.now(UTC))
+        with open_landing(known) as landing:
+            return landing.publish(msgspec.structs.replace(known, status="parked", reason=reason))
 
     def _draft(self, id_: str, digest: str, started: datetime) -> Manifest:
-        mode: Literal["snapshot", "changes"] = "snapshot" if self.table.mode == "snapshot" else "changes"
-        return Manifest(
-            id=id_, source=self.source, dataset=self.name, contract=self.contract.id,
-            scope_country=self.scope.country, scope_entity=self.scope.entity, mode=mode,
-            as_of=moment_of(self.declared) if self.declared else started,
-            origin=self.stamp.origin(self.relative, digest), declared=self.declared, started_at=started,
-            landed_at=started,
+        return draft(
+            self.dataset, self.scope, id_, self.stamp.origin(self.relative, digest), declared=self.declared,
+            as_of=moment_of(self.declared) if self.declared else started, started=started,
         )  # fmt: skip
 
 
@@ -155,14 +208,15 @@ class Select:
     cursor: str | None
 
     @classmethod
-    def of(cls, table: SqliteTable, columns: list[str]) -> Select:
-        absent = [c for c in (*table.keys, *([table.cursor] if table.cursor else [])) if c not in columns]
+    def of(cls, table: str, options: TableOptions, columns: list[str]) -> Select:
+        absent = [c for c in (*options.keys, *([options.cursor] if options.cursor else [])) if c not in columns]
         if absent:
             raise ParkedError(
-                f"the table {table.table} has no column {absent[0]}", found=", ".join(columns),
+                f"the table {table} has no column {absent[0]}", found=", ".join(columns),
                 remedy="Correct keys and cursor in conf/sources, or ask the owner",
             )  # fmt: skip
-        return cls(_quoted(table.table), columns, list(table.keys) or columns, table.cursor and _quoted(table.cursor))
+        order = list(options.keys) or columns
+        return cls(_quoted(table), columns, order, options.cursor and _quoted(options.cursor))
 
     @property
     def sql(self) -> str:
@@ -197,20 +251,8 @@ class Select:
         return total.hexdigest()
 
 
-def plan(
-    lake: Path,
-    source: SqliteSource,
-    name: str,
-    table: SqliteTable,
-    contract: Contract,
-    known: Sequence[Manifest],
-    *,
-    expected: bool,
-) -> Plan:
-    """Look at the database files; under `raw.claim`, so that `known` stays true. expected: none at all is an error."""
-    base = _base(source.database)
-    found = sorted(p for p in base.glob(str(Path(source.database).relative_to(base))) if p.is_file())
-    if not found:
+def _plan(dataset: Dataset, source: SqliteSource, known: Sequence[Manifest], *, expected: bool) -> Plan:
+    if not source.files:
         if expected or known:
             raise SourceError(
                 "there is no database", where=f"source {source.source}", found=f"no {source.database}",
@@ -220,8 +262,9 @@ def plan(
     memory = Known.of(known)
     takes: list[TableTake] = []
     notes: list[str] = []
-    for path in found:
-        relative = path.relative_to(base).as_posix()
+    table, options = source.table_named(dataset.name), cast(TableOptions, dataset.options)
+    for path in source.files:
+        relative = path.relative_to(_base(source.database)).as_posix()
         stamp = Stamp.of(path)
         log = path.with_name(f"{path.name}-wal")
         if memory.untouched(relative, stamp) and not (log.exists() and log.stat().st_size):
@@ -231,10 +274,8 @@ def plan(
         except BadDate as error:
             notes.append(f"{relative} is ignored: {error}")
             continue
-        scope = folder_scope(table.scope, relative)
-        takes.append(
-            TableTake(lake, source.source, name, table, contract, path, relative, stamp, declared, scope, memory)
-        )
+        scope = folder_scope(dataset.scope, relative)
+        takes.append(TableTake(dataset, table, options, path, relative, stamp, declared, scope, memory))
     takes.sort(key=lambda take: (take.declared or "", take.relative))
     return Plan(takes, notes)
 
@@ -251,6 +292,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None)
     database.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     return database
+
+
+def _tables(database: sqlite3.Connection) -> list[str]:
+    found = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1")
+    return [row[0] for row in found]
 
 
 def _quoted(name: str) -> str:

@@ -7,7 +7,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from varve.connect import Take, connector_of
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.ledger import Task
-from varve.raw import Manifest
+from varve.raw import Publisher
 
 
 def parser() -> Parser:
@@ -49,25 +48,25 @@ def _extract(lake: Lake, dataset: Dataset, *, expected: bool) -> None:
     table = f"raw.{dataset.table}"
     with ExitStack() as held:
         try:
-            held.enter_context(raw.claim(lake.root, dataset.source, dataset.name))
-            known = raw.manifests(lake.root, dataset.source, dataset.name)
-            plan = connector_of(lake.config, dataset.source).plan(dataset, known, expected=expected)
+            held.enter_context(lake.lease(table))
+            publisher = held.enter_context(raw.publishing(lake.raw(dataset.source, dataset.name)))
+            plan = connector_of(lake.config, dataset.source).plan(dataset, publisher, expected=expected)
         except Exception as error:
             with lake.ledger.task("extract", table, keep_going=True):
                 raise error
             return
         for scope, takes in groupby(sorted(plan.takes, key=lambda take: take.scope), key=lambda take: take.scope):
             with lake.ledger.task("extract", table, scope, keep_going=True) as task:
-                _land(lake, task, list(takes))
+                _land(task, list(takes))
         if not plan.takes:
             with lake.ledger.task("extract", table) as task:
                 task.skip("; ".join(plan.notes) or "nothing new")
-        _remind(lake, table, known)
+        _remind(lake, table, publisher)
 
 
-def _land(lake: Lake, task: Task, takes: Sequence[Take]) -> None:
+def _land(task: Task, takes: Sequence[Take]) -> None:
     """Land the takes of one scope in their order; a parked one does not stop the next."""
-    landed = [manifest for take in takes if (manifest := take.land(partial(raw.Landing, lake.root))) is not None]
+    landed = [manifest for take in takes if (manifest := take.land()) is not None]
     for manifest in landed:
         task.input(manifest.id)
         task.read(manifest.rows + manifest.rejected)
@@ -80,17 +79,16 @@ def _land(lake: Lake, task: Task, takes: Sequence[Take]) -> None:
         task.parked(raw.parked_error(parked))
 
 
-def _remind(lake: Lake, table: str, known: Sequence[Manifest]) -> None:
+def _remind(lake: Lake, table: str, publisher: Publisher) -> None:
     """What earlier runs parked stays on the table until it is delivered again or discarded."""
     bronze = table.replace("raw.", "bronze.", 1)
-    if not any(m.status == "parked" for m in known):
+    if not any(one.status == "parked" for one in publisher.known):
         return
-    now = raw.manifests(lake.root, known[0].source, known[0].dataset)
-    for manifest in raw.waiting(now):
-        decided = lake.ledger.discarded(bronze, manifest.scope, manifest.id)
-        if decided is None and any(manifest.id == m.id for m in known):
-            with lake.ledger.task("extract", table, manifest.scope, keep_going=True) as task:
-                task.parked(raw.parked_error([manifest]))
+    for one in raw.waiting(publisher.dataset.catalog()):
+        decided = lake.ledger.discarded(bronze, one.scope, one.id)
+        if decided is None and one.number in publisher.known.published:
+            with lake.ledger.task("extract", table, one.scope, keep_going=True) as task:
+                task.parked(raw.parked_error([one]))
 
 
 if __name__ == "__main__":

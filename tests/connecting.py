@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from varve import raw
 from varve.config import Dataset, Source
-from varve.connect import Connector
+from varve.connect import Connector, Plan
 from varve.connect.database.sqlite import Sqlite
 from varve.connect.files import Files
 from varve.contract import Contract
 from varve.raw import Manifest
+from varve.storage import Disk
 
 CONNECTORS: Mapping[str, Connector] = {"files": Files(), "sqlite": Sqlite()}
 FIXED = {"country": "ES", "entity": "iberia1"}
@@ -40,9 +40,19 @@ def dataset_of(source: Source, contract: Contract) -> Dataset:
     return Dataset(source, source.dataset_name(entry), options, scope, contract, CONNECTORS[source.kind])
 
 
+def raw_of(lake: Path) -> raw.RawDataset:
+    """The extracts of the dataset `d` of the source `s` in a lake on this disk."""
+    return raw.RawDataset(Disk(lake), "s", "d")
+
+
+def planned(lake: Path, dataset: Dataset, *, expected: bool = False) -> Plan:
+    """What one run would land."""
+    with raw.publishing(raw_of(lake)) as publisher:
+        return CONNECTORS[dataset.system.kind].plan(dataset, publisher, expected=expected)
+
+
 def landed(lake: Path, dataset: Dataset) -> list[Manifest]:
     """What one run lands, in its order."""
-    with raw.claim(lake, dataset.source, dataset.name):
-        known = raw.manifests(lake, dataset.source, dataset.name)
-        plan = CONNECTORS[dataset.system.kind].plan(dataset, known, expected=False)
-        return [found for take in plan.takes if (found := take.land(partial(raw.Landing, lake))) is not None]
+    with raw.publishing(raw_of(lake)) as publisher:
+        plan = CONNECTORS[dataset.system.kind].plan(dataset, publisher, expected=False)
+        return [found for take in plan.takes if (found := take.land()) is not None]

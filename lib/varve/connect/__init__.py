@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import cast
 
 from varve.config import Config, Dataset, DatasetOptions, Source
-from varve.connect._connector import Connector, Discovered, Finding, OpenLanding, Plan, Take
+from varve.connect._connector import Connector, Discovered, Finding, Plan, Take
 from varve.connect._takes import Known, MissingScopeColumn, ScopeCount, Stamp, draft, extract_id, folder_scope
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Finding",
     "Known",
     "MissingScopeColumn",
-    "OpenLanding",
     "Plan",
     "ScopeCount",
     "Source",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from varve.config import Dataset, Kind
-from varve.raw import Landing, Manifest
+from varve.raw import Manifest, Publisher
 from varve.scope import Scope
-
-OpenLanding = Callable[[Manifest], Landing]
 
 
 class Take(Protocol):
@@ -20,10 +18,8 @@ class Take(Protocol):
     @property
     def scope(self) -> Scope: ...
 
-    def land(self, open_landing: OpenLanding) -> Manifest | None:
-        """Land it, or park it with its reason; None when there is nothing new after all.
-
-        open_landing: makes the landing of a manifest that is known as far as it can be before the first read."""
+    def land(self) -> Manifest | None:
+        """Land it, or park it with its reason; None when there is nothing new after all."""
 
 
 @dataclass(slots=True)
@@ -66,7 +62,8 @@ class Connector(Kind):
         """Whether the source can be reached and has what the configuration names; reads no data."""
 
     @abstractmethod
-    def plan(self, dataset: Dataset, known: Sequence[Manifest], *, expected: bool) -> Plan:
-        """What of the dataset is new; under `raw.claim`, so that `known` stays true.
+    def plan(self, dataset: Dataset, publisher: Publisher, *, expected: bool) -> Plan:
+        """What of the dataset is new.
 
-        known: its manifests; expected: a source that is not there is an error even when nothing ever came from it."""
+        publisher: knows what was taken before, and is where the takes land; expected: a source that is not there is an
+        error even when nothing ever came from it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from varve.config import Dataset, FromColumn, FromPath, ScopeRule
-from varve.raw import Manifest, Origin, Record
+from varve.raw import Manifest, Origin, Published, Record
 from varve.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
 
 Bound = str | int | float | None
@@ -54,18 +54,18 @@ class Stamp:
 class Known:
     """What has been taken of one dataset: every delivery once, and the last one under each path."""
 
-    last: dict[str, Manifest] = field(default_factory=dict)
+    last: dict[str, Published] = field(default_factory=dict)
     identities: set[tuple[str, str | None, Scope]] = field(default_factory=set)
     uppers: dict[Scope, Bound] = field(default_factory=dict)  # incremental: how far each scope has been read
 
     @classmethod
-    def of(cls, manifests: Sequence[Manifest]) -> Known:
+    def of(cls, published: Iterable[Published]) -> Known:
         known = cls()
-        for manifest in sorted(manifests, key=lambda m: m.landed_at):
-            known.add(manifest)
+        for one in published:
+            known.add(one)
         return known
 
-    def add(self, manifest: Manifest) -> None:
+    def add(self, manifest: Published) -> None:
         self.last[manifest.origin.path] = manifest
         self.identities.add((manifest.origin.sha256, manifest.declared, manifest.scope))
         if manifest.bounds is not None and manifest.status == "landed":
@@ -95,6 +95,12 @@ class Known:
         return extract_id(
             dataset.source, dataset.name, str(scope), sha256, declared, last.id if seen and last else None
         )
+
+
+def sha256(path: Path) -> str:
+    """The digest of what the file holds now."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def extract_id(*parts: str | int | float | None) -> str:

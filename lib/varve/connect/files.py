@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from varve.config import Dataset, DatasetOptions, Source
 from varve.config.models import Count, Flag, Model, Name
 from varve.config.sources import PathPattern, absolute
-from varve.connect._connector import Connector, Discovered, Finding, OpenLanding, Plan
+from varve.connect._connector import Connector, Discovered, Finding, Plan
 from varve.connect._takes import (
     BadDate,
     Known,
@@ -29,11 +29,11 @@ from varve.connect._takes import (
     draft,
     folder_scope,
     moment_of,
+    sha256,
 )
 from varve.errors import SourceError
 from varve.framing import Columns, Format, Unreadable, framed
-from varve.raw import Manifest
-from varve.raw.disk import sha256
+from varve.raw import Manifest, Publisher
 from varve.scope import Scope
 
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
@@ -154,15 +154,16 @@ class Files(Connector):
         else:
             yield Finding(what, str(root))
 
-    def plan(self, dataset: Dataset, known: Sequence[Manifest], *, expected: bool) -> Plan:
+    def plan(self, dataset: Dataset, publisher: Publisher, *, expected: bool) -> Plan:
         """Look at the folder: a file whose name, size and times are known is not read."""
-        return _plan(dataset, cast(FilesSource, dataset.system), known, expected=expected)
+        return _plan(dataset, cast(FilesSource, dataset.system), publisher, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
 class FileTake:
     """One file to land. fault: why it is parked without a look inside."""
 
+    publisher: Publisher
     dataset: Dataset
     id: str
     path: Path
@@ -181,14 +182,14 @@ class FileTake:
             return moment_of(self.declared)
         return min(datetime.fromtimestamp(self.stamp.mtime_ns / 1e9, UTC), datetime.now(UTC))
 
-    def land(self, open_landing: OpenLanding) -> Manifest | None:
+    def land(self) -> Manifest | None:
         """Land the file, or park it with its reason; None when it is being written at this moment."""
         origin = self.stamp.origin(self.relative, self.sha256)
         known = draft(
             self.dataset, self.scope, self.id, origin, declared=self.declared, as_of=self.as_of,
             started=datetime.now(UTC),
         )  # fmt: skip
-        with open_landing(known) as landing:
+        with self.publisher.landing(known) as landing:
             kept = landing.receive(self.path, sha256=self.sha256)
             if kept is None:
                 return None
@@ -220,16 +221,16 @@ class FileTake:
         return cast(FilesDataset, self.dataset.options).form(header)
 
 
-def _plan(dataset: Dataset, source: FilesSource, known: Sequence[Manifest], *, expected: bool) -> Plan:
+def _plan(dataset: Dataset, source: FilesSource, publisher: Publisher, *, expected: bool) -> Plan:
     root, options = Path(source.root), cast(FilesDataset, dataset.options)
     if not root.is_dir():
-        if expected or known:
+        if expected or publisher.known.last:
             raise SourceError(
                 "the folder is absent", where=f"source {dataset.source}", found=f"no {root}",
                 expected="a folder with files", remedy="Is it mounted? Else correct root in conf/sources.",
             )  # fmt: skip
         return Plan(notes=[f"nothing was ever delivered: there is no {root}"])
-    memory = Known.of(known)
+    memory = Known.of(publisher.known)
     takes: list[FileTake] = []
     planned: set[str] = set()
     notes: list[str] = []
@@ -254,7 +255,7 @@ def _plan(dataset: Dataset, source: FilesSource, known: Sequence[Manifest], *, e
         if id_ is None or id_ in planned:
             continue
         planned.add(id_)
-        takes.append(FileTake(dataset, id_, path, relative, stamp, digest, declared, scope, fault))
+        takes.append(FileTake(publisher, dataset, id_, path, relative, stamp, digest, declared, scope, fault))
     takes.sort(key=lambda take: (take.as_of, take.relative))
     return Plan(takes, notes)
 

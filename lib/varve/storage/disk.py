@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,21 @@ class Disk:
     def delete(self, key: str) -> None:
         with _storage_errors(self.folder / key):
             (self.folder / key).unlink(missing_ok=True)
+
+    def clear(self, folder: str) -> None:
+        with _storage_errors(self.folder / folder):
+            if (self.folder / folder).exists():
+                shutil.rmtree(self.folder / folder)
+
+    @contextmanager
+    def workspace(self, folder: str) -> Iterator[Path]:
+        place = self.folder / folder
+        with _storage_errors(place):
+            make_folder(place)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _temporary(self, key: str) -> Path:
         """A name beside the file, that no listing shows and nobody else uses."""

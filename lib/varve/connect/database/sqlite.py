@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from pydantic import Field
 
 from varve.config import Dataset
 from varve.config.sources import PathPattern, absolute
-from varve.connect._connector import Connector, Discovered, Finding, OpenLanding, Plan
+from varve.connect._connector import Connector, Discovered, Finding, Plan
 from varve.connect._takes import (
     BadDate,
     Bound,
@@ -34,12 +34,12 @@ from varve.connect._takes import (
     extract_id,
     folder_scope,
     moment_of,
+    sha256,
 )
 from varve.connect.database._tables import DatabaseSource, TableOptions
 from varve.errors import ParkedError, SourceError
 from varve.framing import Framed
-from varve.raw import Manifest
-from varve.raw.disk import sha256
+from varve.raw import Manifest, Publisher
 from varve.scope import Scope
 
 Value = str | int | float | bytes | None
@@ -96,15 +96,16 @@ class Sqlite(Connector):
         else:
             yield Finding(what, source.database)
 
-    def plan(self, dataset: Dataset, known: Sequence[Manifest], *, expected: bool) -> Plan:
+    def plan(self, dataset: Dataset, publisher: Publisher, *, expected: bool) -> Plan:
         """Look at the database files: one that was taken as it is, is not opened."""
-        return _plan(dataset, cast(SqliteSource, dataset.system), known, expected=expected)
+        return _plan(dataset, cast(SqliteSource, dataset.system), publisher, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
 class TableTake:
     """One table of one database file. table: its name there."""
 
+    publisher: Publisher
     dataset: Dataset
     table: str
     options: TableOptions
@@ -115,20 +116,20 @@ class TableTake:
     scope: Scope
     known: Known
 
-    def land(self, open_landing: OpenLanding) -> Manifest | None:
+    def land(self) -> Manifest | None:
         """Land what is new; None when nothing is. A damaged database is parked."""
         try:
             with closing(_connect(self.path)) as database:
-                landed = self._land(database, open_landing)
+                landed = self._land(database)
         except sqlite3.OperationalError as error:
             raise SourceError("the database cannot be read", where=str(self.path), found=error) from error
         except sqlite3.DatabaseError as error:
-            landed = self._parked(f"damaged database, maybe cut off: {error}", open_landing)
+            landed = self._parked(f"damaged database, maybe cut off: {error}")
         if landed is not None:
             self.known.add(landed)
         return landed
 
-    def _land(self, database: sqlite3.Connection, open_landing: OpenLanding) -> Manifest | None:
+    def _land(self, database: sqlite3.Connection) -> Manifest | None:
         database.execute("BEGIN")  # deferred: the first read below fixes the picture for all that follow
         columns = [row[1] for row in database.execute(f"PRAGMA table_info({_quoted(self.table)})")]
         if not columns:
@@ -153,14 +154,11 @@ class TableTake:
                 return None
             id_ = found
         window: dict[str, Bound] = {"lower": after, "upper": upper}
-        return self._write(
-            database, open_landing, select, id_, digest, window if self.options.cursor else None, started
-        )
+        return self._write(database, select, id_, digest, window if self.options.cursor else None, started)
 
     def _write(
         self,
         database: sqlite3.Connection,
-        open_landing: OpenLanding,
         select: Select,
         id_: str,
         digest: str,
@@ -169,7 +167,7 @@ class TableTake:
     ) -> Manifest:
         known = self._draft(id_, digest, started)
         known = msgspec.structs.replace(known, columns=tuple(select.columns), bounds=window, query=select.sql)
-        with open_landing(known) as landing:
+        with self.publisher.landing(known) as landing:
             counts = ScopeCount(self.dataset.scope, self.relative)
             records = (_framed(i, row, select.columns) for i, row in enumerate(select.rows(database, window), start=1))
             try:
@@ -182,13 +180,13 @@ class TableTake:
                 msgspec.structs.replace(known, rows=rows, rejected=rejected, scopes=counts.scopes, complete=complete)
             )
 
-    def _parked(self, reason: str, open_landing: OpenLanding) -> Manifest | None:
+    def _parked(self, reason: str) -> Manifest | None:
         digest = sha256(self.path)
         id_ = self.known.new_id(self.dataset, self.relative, digest, self.declared, self.scope)
         if id_ is None:
             return None
         known = self._draft(id_, digest, datetime.now(UTC))
-        with open_landing(known) as landing:
+        with self.publisher.landing(known) as landing:
             return landing.publish(msgspec.structs.replace(known, status="parked", reason=reason))
 
     def _draft(self, id_: str, digest: str, started: datetime) -> Manifest:
@@ -251,15 +249,15 @@ class Select:
         return total.hexdigest()
 
 
-def _plan(dataset: Dataset, source: SqliteSource, known: Sequence[Manifest], *, expected: bool) -> Plan:
+def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expected: bool) -> Plan:
     if not source.files:
-        if expected or known:
+        if expected or publisher.known.last:
             raise SourceError(
                 "there is no database", where=f"source {source.source}", found=f"no {source.database}",
                 expected="an SQLite file", remedy="Is it mounted? Else correct database in conf/sources.",
             )  # fmt: skip
         return Plan(notes=[f"nothing was ever delivered: there is no {source.database}"])
-    memory = Known.of(known)
+    memory = Known.of(publisher.known)
     takes: list[TableTake] = []
     notes: list[str] = []
     table, options = source.table_named(dataset.name), cast(TableOptions, dataset.options)
@@ -275,7 +273,7 @@ def _plan(dataset: Dataset, source: SqliteSource, known: Sequence[Manifest], *, 
             notes.append(f"{relative} is ignored: {error}")
             continue
         scope = folder_scope(dataset.scope, relative)
-        takes.append(TableTake(dataset, table, options, path, relative, stamp, declared, scope, memory))
+        takes.append(TableTake(publisher, dataset, table, options, path, relative, stamp, declared, scope, memory))
     takes.sort(key=lambda take: (take.declared or "", take.relative))
     return Plan(takes, notes)
 

@@ -22,18 +22,19 @@ from varve.connect._connector import Connector, Discovered, Finding, Plan
 from varve.connect._takes import (
     BadDate,
     Known,
-    MissingScopeColumn,
-    ScopeCount,
     Stamp,
     declared_date,
     draft,
+    extract_id,
     folder_scope,
+    framed_into,
     moment_of,
+    parked,
     sha256,
 )
 from varve.errors import SourceError
 from varve.framing import Columns, Format, Unreadable, framed
-from varve.raw import Manifest, Publisher
+from varve.raw import Landing, Manifest, Publisher
 from varve.scope import Scope
 
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
@@ -161,15 +162,14 @@ class Files(Connector):
 
 @dataclass(frozen=True, slots=True)
 class FileTake:
-    """One file to land. fault: why it is parked without a look inside."""
+    """One file to land, if nothing like it was taken before. fault: why it is parked without a look inside."""
 
     publisher: Publisher
+    known: Known
     dataset: Dataset
-    id: str
     path: Path
     relative: str
     stamp: Stamp
-    sha256: str
     declared: str | None
     scope: Scope
     fault: str | None = None
@@ -183,42 +183,35 @@ class FileTake:
         return min(datetime.fromtimestamp(self.stamp.mtime_ns / 1e9, UTC), datetime.now(UTC))
 
     def land(self) -> Manifest | None:
-        """Land the file, or park it with its reason; None when it is being written at this moment."""
-        origin = self.stamp.origin(self.relative, self.sha256)
-        known = draft(
-            self.dataset, self.scope, self.id, origin, declared=self.declared, as_of=self.as_of,
-            started=datetime.now(UTC),
-        )  # fmt: skip
-        with self.publisher.landing(known) as landing:
-            kept = landing.receive(self.path, sha256=self.sha256)
-            if kept is None:
-                return None
-            columns = Columns()
-            counts = ScopeCount(self.dataset.scope, self.relative)
-            try:
-                if self.fault is not None:
-                    raise Unreadable(self.fault)
-                records = counts.passing(framed(kept, self._form(), columns), columns.names)
-                rows, rejected = landing.frame(records, columns.names)
-            except (Unreadable, MissingScopeColumn) as verdict:
-                landing.discard_records()
-                return landing.publish(msgspec.structs.replace(known, status="parked", reason=str(verdict)))
-            return landing.publish(
-                msgspec.structs.replace(
-                    known,
-                    rows=rows,
-                    rejected=rejected,
-                    scopes=counts.scopes,
-                    columns=tuple(columns.names),
-                    # A record that could not be read may be any key: absence proves nothing then.
-                    complete=self.dataset.mode == "snapshot" and rejected == 0,
-                    reason=f"{rejected} of {rows + rejected} records were rejected" if rejected else None,
-                )
-            )
+        """Read the file once, into raw; it is dropped there when it is a copy, or is being written at this moment.
 
-    def _form(self) -> Format:
-        header = tuple(c.received_as for c in self.dataset.contract.columns)
-        return cast(FilesDataset, self.dataset.options).form(header)
+        A file that cannot be framed is parked with its reason."""
+        with self.publisher.landing(self._draft("")) as landing:
+            digest = landing.receive(self.path)
+            known = self._draft(digest)
+            if Stamp.of(self.path) != self.stamp or self.known.has(known):
+                return None
+            kept = landing.keep(known)
+            landed = landing.publish(
+                parked(known, self.fault) if self.fault is not None else self._framed(kept, landing, known)
+            )
+        self.known.add(landed)
+        return landed
+
+    def _draft(self, digest: str) -> Manifest:
+        """The manifest as far as it is known: a file's id is its content, and what it came after if it came back."""
+        known = draft(
+            self.dataset, self.scope, "", self.stamp.origin(self.relative, digest), declared=self.declared,
+            as_of=self.as_of, started=datetime.now(UTC),
+        )  # fmt: skip
+        before = self.known.before(self.relative) if self.known.seen(known) else None
+        names = (self.dataset.source, self.dataset.name, str(self.scope))
+        return msgspec.structs.replace(known, id=extract_id(*names, digest, self.declared, before))
+
+    def _framed(self, kept: Path, landing: Landing, known: Manifest) -> Manifest:
+        columns = Columns()
+        form = cast(FilesDataset, self.dataset.options).form([c.received_as for c in self.dataset.contract.columns])
+        return framed_into(landing, known, framed(kept, form, columns), columns.names, self.dataset.scope)
 
 
 def _plan(dataset: Dataset, source: FilesSource, publisher: Publisher, *, expected: bool) -> Plan:
@@ -232,18 +225,15 @@ def _plan(dataset: Dataset, source: FilesSource, publisher: Publisher, *, expect
         return Plan(notes=[f"nothing was ever delivered: there is no {root}"])
     memory = Known.of(publisher.known)
     takes: list[FileTake] = []
-    planned: set[str] = set()
     notes: list[str] = []
     for path, relative in _candidates(root, options.path, notes):
         stamp = Stamp.of(path)
         if memory.untouched(relative, stamp):
             continue
+        if memory.looks_taken(relative, stamp) and memory.holds(relative, sha256(path)):
+            continue
         if time.time() - stamp.ctime_ns / 1e9 < options.settle_seconds:
             notes.append(f"{relative} changed less than {options.settle_seconds:g} s ago: left for the next run")
-            continue
-        digest = sha256(path)
-        if Stamp.of(path) != stamp:
-            notes.append(f"{relative} is being written: left for the next run")
             continue
         fault = declared = None
         try:
@@ -251,11 +241,7 @@ def _plan(dataset: Dataset, source: FilesSource, publisher: Publisher, *, expect
         except BadDate as error:
             fault = str(error)
         scope = folder_scope(dataset.scope, relative)
-        id_ = memory.new_id(dataset, relative, digest, declared, scope)
-        if id_ is None or id_ in planned:
-            continue
-        planned.add(id_)
-        takes.append(FileTake(publisher, dataset, id_, path, relative, stamp, digest, declared, scope, fault))
+        takes.append(FileTake(publisher, memory, dataset, path, relative, stamp, declared, scope, fault))
     takes.sort(key=lambda take: (take.as_of, take.relative))
     return Plan(takes, notes)
 

@@ -1,4 +1,4 @@
-"""Parquet into records: values as text that loses nothing, the record's text as a JSON object of them."""
+"""Parquet into batches of records, in their own types."""
 
 from __future__ import annotations
 
@@ -6,42 +6,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.framing.record import Columns, Framed, Unreadable
+from varve.framing.record import Columns, Unreadable
+from varve.framing.typed import Batch, stored
 
-_BATCH: Final = 8_192
+_MOST_CELLS: Final = 2_000_000  # of one batch in memory
+_MOST_ROWS: Final = 131_072
 
 
-def framed(path: Path, columns: Columns) -> Iterator[Framed]:
-    """Frame a Parquet file; every column becomes text."""
+def framed(path: Path, columns: Columns) -> Iterator[Batch]:
+    """Frame a Parquet file; at least one batch is given, so that the types are known."""
     try:
         with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if len(set(names)) < len(names):
-                twice = sorted({n for n in names if names.count(n) > 1})
+            schema = file.schema_arrow
+            if len(set(schema.names)) < len(schema.names):
+                twice = sorted({n for n in schema.names if schema.names.count(n) > 1})
                 raise Unreadable(f"duplicate columns: {twice} occur more than once")
-            columns.declare(names)
-            position = 0
-            for batch in file.iter_batches(batch_size=_BATCH):
-                texts = [_texts(column) for column in batch.columns]
-                for values in zip(*texts, strict=True) if texts else ():
-                    position += 1
-                    record = msgspec.json.encode(dict(zip(names, values, strict=True))).decode()
-                    yield Framed(position, record, values)
+            columns.declare(schema.names)
+            position = 1
+            size = min(_MOST_ROWS, max(1, _MOST_CELLS // max(1, len(schema.names))))
+            for batch in file.iter_batches(batch_size=size):
+                positions = pa.array(range(position, position + batch.num_rows), pa.int64())
+                position += batch.num_rows
+                yield Batch(positions, [stored(column) for column in batch.columns])
+            if position == 1:
+                yield Batch(pa.array([], pa.int64()), [stored(pa.array([], field.type)) for field in schema])
     except (pa.ArrowException, OSError) as error:
         raise Unreadable(f"damaged Parquet, maybe cut off: {error}") from error
-
-
-def _texts(column: pa.Array) -> list[str | None]:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _texts(column.dictionary_decode())
-    if pa.types.is_nested(kind):
-        return [None if v is None else msgspec.json.encode(v, enc_hook=str).decode() for v in column.to_pylist()]
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return [None if v is None else v.hex() for v in column.to_pylist()]
-    texts: list[str | None] = column.cast(pa.string()).to_pylist()
-    return texts

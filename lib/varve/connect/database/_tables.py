@@ -22,6 +22,8 @@ class TableOptions(DatasetOptions):
     """Key columns as the source names them."""
     cursor: str | None = None
     """incremental: the column that grows with every change."""
+    lag: Annotated[float, Field(ge=0)] = 0
+    """incremental: how far before the last bound is read again, in the unit of the cursor; of times in seconds."""
 
     @model_validator(mode="after")
     def _incremental_has_a_cursor(self) -> TableOptions:
@@ -34,6 +36,10 @@ class TableOptions(DatasetOptions):
         if self.mode == "snapshot" and self.cursor is not None:
             raise PydanticCustomError(
                 "option", "cursor belongs to mode incremental", {"found": "mode snapshot", "field": "cursor"}
+            )
+        if self.mode == "snapshot" and self.lag:
+            raise PydanticCustomError(
+                "option", "lag belongs to mode incremental", {"found": "mode snapshot", "field": "lag"}
             )
         return self
 

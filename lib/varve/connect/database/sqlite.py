@@ -1,6 +1,7 @@
-"""SQLite databases: whole tables, or the rows beyond a cursor, read in one transaction.
+"""SQLite databases: whole tables, or the rows of a window, read in one transaction.
 
-Values become text in Python, by their own type: SQLite's cast of a real to text keeps 15 digits, `repr` keeps all.
+SQLite types values, not columns: a column whose values are of one type keeps it, one that mixes them lands as text,
+made in Python by the type of each value (SQLite's cast of a real to text keeps 15 digits, `repr` keeps all).
 A live database is one file; nightly copies are a glob with the date in their path.
 """
 
@@ -8,41 +9,49 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Final, Literal, Self, cast
 
 import msgspec
+import pyarrow as pa
 from pydantic import Field
 
-from varve.config import Dataset
+from varve.config import Dataset, FromColumn, ScopeRule
 from varve.config.sources import PathPattern, absolute
 from varve.connect._connector import Connector, Discovered, Finding, Plan
 from varve.connect._takes import (
     BadDate,
     Bound,
     Known,
-    MissingScopeColumn,
-    ScopeCount,
     Stamp,
     declared_date,
     draft,
     extract_id,
     folder_scope,
+    framed_into,
     moment_of,
+    parked,
     sha256,
 )
 from varve.connect.database._tables import DatabaseSource, TableOptions
+from varve.connect.database._windows import Overlap, Window
 from varve.errors import ParkedError, SourceError
-from varve.framing import Framed
-from varve.raw import Manifest, Publisher
+from varve.framing import Batch, Framed
+from varve.raw import Landing, Manifest, Publisher
 from varve.scope import Scope
 
 Value = str | int | float | bytes | None
+Row = tuple[Value, ...]
+
+_TYPES: Final = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}
+_MOST_CELLS: Final = 1_000_000  # of one batch in memory
 
 
 class SqliteSource(DatabaseSource):
@@ -112,6 +121,7 @@ class TableTake:
     path: Path
     relative: str
     stamp: Stamp
+    looks_taken: bool
     declared: str | None
     scope: Scope
     known: Known
@@ -120,7 +130,9 @@ class TableTake:
         """Land what is new; None when nothing is. A damaged database is parked."""
         try:
             with closing(_connect(self.path)) as database:
-                landed = self._land(database)
+                database.execute("BEGIN")  # deferred: the first read fixes the picture for all that follow
+                table = Table.of(database, self.path, self.table, self.options, self.dataset.scope)
+                landed = self._snapshot(table) if self.options.cursor is None else self._window(table)
         except sqlite3.OperationalError as error:
             raise SourceError("the database cannot be read", where=str(self.path), found=error) from error
         except sqlite3.DatabaseError as error:
@@ -129,124 +141,188 @@ class TableTake:
             self.known.add(landed)
         return landed
 
-    def _land(self, database: sqlite3.Connection) -> Manifest | None:
-        database.execute("BEGIN")  # deferred: the first read below fixes the picture for all that follow
-        columns = [row[1] for row in database.execute(f"PRAGMA table_info({_quoted(self.table)})")]
-        if not columns:
-            raise ParkedError(
-                f"the database has no table {self.table}", where=str(self.path),
-                found=", ".join(_tables(database)) or "no table at all", remedy="Correct its name in conf/sources.",
-            )  # fmt: skip
-        started = datetime.now(UTC)
-        after = self.known.uppers.get(self.scope)
-        select = Select.of(self.table, self.options, columns)
-        upper: Bound = None
-        if self.options.cursor is not None:
-            upper = select.newest(database, after)
-            if upper is None and (after is not None or not select.filled(database)):
-                return None
-            digest = ""
-            id_ = extract_id(self.dataset.source, self.dataset.name, str(self.scope), self.declared, after, upper)
-        else:
-            digest = select.digest(database)
-            found = self.known.new_id(self.dataset, self.relative, digest, self.declared, self.scope)
-            if found is None:
-                return None
-            id_ = found
-        window: dict[str, Bound] = {"lower": after, "upper": upper}
-        return self._write(database, select, id_, digest, window if self.options.cursor else None, started)
-
-    def _write(
-        self,
-        database: sqlite3.Connection,
-        select: Select,
-        id_: str,
-        digest: str,
-        window: dict[str, Bound] | None,
-        started: datetime,
-    ) -> Manifest:
-        known = self._draft(id_, digest, started)
-        known = msgspec.structs.replace(known, columns=tuple(select.columns), bounds=window, query=select.sql)
+    def _snapshot(self, table: Table) -> Manifest | None:
+        """All rows, unless they are those that landed last: their digest is taken while they are written."""
+        if self.looks_taken and self.known.holds(self.relative, table.digest()):
+            return None
+        known = self._draft(extract_id(*self._names, self.relative, self.declared, self.known.before(self.relative)))
+        total = table.hash()
         with self.publisher.landing(known) as landing:
-            counts = ScopeCount(self.dataset.scope, self.relative)
-            records = (_framed(i, row, select.columns) for i, row in enumerate(select.rows(database, window), start=1))
-            try:
-                rows, rejected = landing.frame(counts.passing(records, select.columns), select.columns)
-            except MissingScopeColumn as verdict:
-                landing.discard_records()
-                return landing.publish(msgspec.structs.replace(known, status="parked", reason=str(verdict)))
-            complete = known.mode == "snapshot" and rejected == 0
-            return landing.publish(
-                msgspec.structs.replace(known, rows=rows, rejected=rejected, scopes=counts.scopes, complete=complete)
-            )
+            framed = self._framed(landing, known, table, _hashed(table.rows(), total))
+            framed = msgspec.structs.replace(framed, origin=self.stamp.origin(self.relative, total.hexdigest()))
+            return None if self.known.has(framed) else landing.publish(framed)
+
+    def _window(self, table: Table) -> Manifest | None:
+        """The rows between the last bound and the newest that did not land yet."""
+        last = self.known.windows.get(self.scope)
+        window = Window.after(last, table.newest(), self.options.lag)
+        overlap = Overlap.of(self.publisher.dataset, last)
+        rows = overlap.new(table.rows(window))
+        first = next(rows, None)
+        if first is None:
+            return None
+        id_ = extract_id(*self._names, self.declared, window.lower, window.upper, None if last is None else last.id)
+        bounds: dict[str, Bound] = {"lower": window.lower, "upper": window.upper}
+        known = msgspec.structs.replace(self._draft(id_), bounds=bounds)
+        with self.publisher.landing(known) as landing:
+            framed = self._framed(landing, known, table, chain([first], rows), window)
+            landing.add_overlap(overlap.content, len(overlap.digests))
+            return landing.publish(framed)
+
+    def _framed(
+        self, landing: Landing, known: Manifest, table: Table, rows: Iterator[Row], window: Window | None = None
+    ) -> Manifest:
+        known = msgspec.structs.replace(known, query=table.select(window))
+        batches = _batches(rows, table.columns, table.types(window))
+        return framed_into(landing, known, batches, table.columns, self.dataset.scope)
 
     def _parked(self, reason: str) -> Manifest | None:
-        digest = sha256(self.path)
-        id_ = self.known.new_id(self.dataset, self.relative, digest, self.declared, self.scope)
-        if id_ is None:
+        id_ = extract_id(*self._names, self.relative, self.declared, self.known.before(self.relative))
+        known = msgspec.structs.replace(self._draft(id_), origin=self.stamp.origin(self.relative, sha256(self.path)))
+        if self.known.has(known):
             return None
-        known = self._draft(id_, digest, datetime.now(UTC))
         with self.publisher.landing(known) as landing:
-            return landing.publish(msgspec.structs.replace(known, status="parked", reason=reason))
+            return landing.publish(parked(known, reason))
 
-    def _draft(self, id_: str, digest: str, started: datetime) -> Manifest:
+    @property
+    def _names(self) -> tuple[str, str, str]:
+        return (self.dataset.source, self.dataset.name, str(self.scope))
+
+    def _draft(self, id_: str) -> Manifest:
+        started = datetime.now(UTC)
         return draft(
-            self.dataset, self.scope, id_, self.stamp.origin(self.relative, digest), declared=self.declared,
+            self.dataset, self.scope, id_, self.stamp.origin(self.relative, ""), declared=self.declared,
             as_of=moment_of(self.declared) if self.declared else started, started=started,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Select:
-    """The statement that reads a table: every column by name, in the order of the keys."""
+class Table:
+    """A table in an open transaction, every column by name, in the order of the keys. declared: the columns' types as
+    the table states them, which binds no value."""
 
-    table: str
+    database: sqlite3.Connection
+    name: str
     columns: list[str]
+    declared: list[str]
     order: list[str]
     cursor: str | None
 
     @classmethod
-    def of(cls, table: str, options: TableOptions, columns: list[str]) -> Select:
-        absent = [c for c in (*options.keys, *([options.cursor] if options.cursor else [])) if c not in columns]
-        if absent:
+    def of(cls, database: sqlite3.Connection, path: Path, name: str, options: TableOptions, scope: ScopeRule) -> Table:
+        """The table as configured; raises ParkedError when the database has it otherwise."""
+        found = [row[1:3] for row in database.execute(f"PRAGMA table_info({_quoted(name)})")]
+        if not found:
             raise ParkedError(
-                f"the table {table} has no column {absent[0]}", found=", ".join(columns),
-                remedy="Correct keys and cursor in conf/sources, or ask the owner",
+                f"the database has no table {name}", where=str(path),
+                found=", ".join(_tables(database)) or "no table at all", remedy="Correct its name in conf/sources.",
             )  # fmt: skip
-        order = list(options.keys) or columns
-        return cls(_quoted(table), columns, order, options.cursor and _quoted(options.cursor))
+        columns = [column for column, _ in found]
+        needed = [*options.keys, *([options.cursor] if options.cursor else [])]
+        needed += [part.column for part in (scope.country, scope.entity) if isinstance(part, FromColumn)]
+        if absent := [column for column in needed if column not in columns]:
+            raise ParkedError(
+                f"the table {name} has no column {absent[0]}", where=str(path), found=", ".join(columns),
+                remedy="Correct keys, cursor and scope in conf/sources, or ask the owner",
+            )  # fmt: skip
+        cursor = options.cursor and _quoted(options.cursor)
+        return cls(database, _quoted(name), columns, [kind for _, kind in found], [*options.keys] or columns, cursor)
 
-    @property
-    def sql(self) -> str:
-        names = ", ".join(_quoted(c) for c in self.columns)
-        where = ""
-        if self.cursor is not None:
-            where = f" WHERE {self.cursor} IS NULL OR ({self._beyond} AND {self.cursor} <= :upper)"
-        return f"SELECT {names} FROM {self.table}{where} ORDER BY {', '.join(_quoted(c) for c in self.order)}"
+    def select(self, window: Window | None) -> str:
+        """The statement that reads the rows; those of a window have a mark at their end: the next one reads them again."""
+        mark = "" if window is None else f", {self.cursor} IS NULL OR {self.cursor} >= :overlap"
+        order = ", ".join(_quoted(c) for c in self.order)
+        return f"SELECT {self._names}{mark} FROM {self.name}{self._where(window)} ORDER BY {order}"
 
-    @property
-    def _beyond(self) -> str:
-        return f"(:lower IS NULL OR {self.cursor} > :lower)"
+    def rows(self, window: Window | None = None) -> Iterator[Row]:
+        yield from self.database.execute(self.select(window), {} if window is None else asdict(window))
 
-    def newest(self, database: sqlite3.Connection, lower: Bound) -> Bound:
-        """The greatest cursor beyond `lower`, None when there is none: fixed before the rows are read."""
-        sql = f"SELECT max({self.cursor}) FROM {self.table} WHERE {self._beyond}"
-        found: Bound = database.execute(sql, {"lower": lower}).fetchone()[0]
-        return found
+    def newest(self) -> Bound:
+        """The greatest cursor value, None when no row has one."""
+        newest: Bound = self.database.execute(f"SELECT max({self.cursor}) FROM {self.name}").fetchone()[0]
+        return newest
 
-    def filled(self, database: sqlite3.Connection) -> bool:
-        return database.execute(f"SELECT 1 FROM {self.table} LIMIT 1").fetchone() is not None
+    def types(self, window: Window | None) -> list[pa.DataType]:
+        """The type of each column, asked of all its values before they are read."""
+        asked = ", ".join(f"group_concat(DISTINCT typeof({_quoted(c)}))" for c in self.columns)
+        sql = f"SELECT {asked} FROM {self.name}{self._where(window)}"
+        found = self.database.execute(sql, {} if window is None else asdict(window)).fetchone()
+        return [_type(said or "", declared) for said, declared in zip(found, self.declared, strict=True)]
 
-    def rows(self, database: sqlite3.Connection, window: dict[str, Bound] | None) -> Iterator[tuple[Value, ...]]:
-        """Rows without a cursor come along with every window: they are never lost, and the history knows them again."""
-        yield from database.execute(self.sql, window or {})
+    def hash(self) -> hashlib._Hash:
+        """The beginning of the digest of what the table holds."""
+        return hashlib.sha256(msgspec.json.encode(self.columns))
 
-    def digest(self, database: sqlite3.Connection) -> str:
+    def digest(self) -> str:
         """What the table holds, names and types included, as one hash."""
-        total = hashlib.sha256(msgspec.json.encode(self.columns))
-        for row in self.rows(database, None):
-            total.update(repr(row).encode("utf-8", "surrogatepass"))
+        total = self.hash()
+        for _ in _hashed(self.rows(), total):
+            pass
         return total.hexdigest()
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(_quoted(c) for c in self.columns)
+
+    def _where(self, window: Window | None) -> str:
+        if window is None:
+            return ""
+        lower = "" if window.lower is None else f"{self.cursor} >= :lower AND "
+        return f" WHERE {self.cursor} IS NULL OR ({lower}{self.cursor} <= :upper)"
+
+
+def _hashed(rows: Iterator[Row], total: hashlib._Hash) -> Iterator[Row]:
+    """The same rows, added to the digest."""
+    for row in rows:
+        total.update(repr(row).encode("utf-8", "surrogatepass"))
+        yield row
+
+
+def _type(said: str, declared: str) -> pa.DataType:
+    """The type of a column. said: those of its values; declared: what counts where all of them are null."""
+    kinds = {kind for kind in said.split(",") if kind not in ("", "null")}
+    if not kinds:
+        name = declared.upper()
+        kinds = {"integer"} if "INT" in name else {"real"} if re.search("REAL|FLOA|DOUB", name) else {"text"}
+    return _TYPES.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
+
+
+def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]) -> Iterator[Framed | Batch]:
+    """The rows in batches, at least one; a row whose text is not UTF-8 is rejected."""
+    size, position = max(1, _MOST_CELLS // len(names)), 1
+    while (held := list(islice(rows, size))) or position == 1:
+        numbered = list(enumerate(held, start=position))
+        position += max(1, len(held))
+        try:
+            yield _batch(numbered, types)
+        except UnicodeEncodeError:
+            rejects = [reject for at, row in numbered if (reject := _reject(at, row, names)) is not None]
+            yield from rejects
+            bad = {reject.position for reject in rejects}
+            yield _batch([(at, row) for at, row in numbered if at not in bad], types)
+
+
+def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) -> Batch:
+    columns = zip(*(row for _, row in numbered), strict=True) if numbered else ((),) * len(types)
+    fields = [
+        pa.array(map(_text, values) if kind == pa.string() else values, kind)
+        for values, kind in zip(columns, types, strict=True)
+    ]
+    return Batch(pa.array([at for at, _ in numbered], pa.int64()), fields)
+
+
+def _reject(position: int, row: Row, names: list[str]) -> Framed | None:
+    values = [_text(value) for value in row]
+    shown = [v and v.encode("utf-8", "backslashreplace").decode() for v in values]
+    wrong = [n for n, v, s in zip(names, values, shown, strict=True) if v != s]
+    text = msgspec.json.encode(dict(zip(names, shown, strict=True))).decode()
+    return Framed(position, text, reason=f"the text in {wrong[0]} is not UTF-8") if wrong else None
+
+
+def _text(value: Value) -> str | None:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None or isinstance(value, str) else repr(value)
 
 
 def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expected: bool) -> Plan:
@@ -265,7 +341,8 @@ def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expec
         relative = path.relative_to(_base(source.database)).as_posix()
         stamp = Stamp.of(path)
         log = path.with_name(f"{path.name}-wal")
-        if memory.untouched(relative, stamp) and not (log.exists() and log.stat().st_size):
+        is_quiet = not (log.exists() and log.stat().st_size)
+        if is_quiet and memory.untouched(relative, stamp):
             continue
         try:
             declared = declared_date(source.declared_date, relative)
@@ -273,7 +350,10 @@ def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expec
             notes.append(f"{relative} is ignored: {error}")
             continue
         scope = folder_scope(dataset.scope, relative)
-        takes.append(TableTake(publisher, dataset, table, options, path, relative, stamp, declared, scope, memory))
+        looks_taken = is_quiet and memory.looks_taken(relative, stamp)
+        takes.append(
+            TableTake(publisher, dataset, table, options, path, relative, stamp, looks_taken, declared, scope, memory)
+        )
     takes.sort(key=lambda take: (take.declared or "", take.relative))
     return Plan(takes, notes)
 
@@ -299,20 +379,3 @@ def _tables(database: sqlite3.Connection) -> list[str]:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _framed(position: int, row: tuple[Value, ...], names: list[str]) -> Framed:
-    values = [_text(value) for value in row]
-    try:
-        return Framed(position, msgspec.json.encode(dict(zip(names, values, strict=True))).decode(), values)
-    except UnicodeEncodeError:
-        shown = [v and v.encode("utf-8", "backslashreplace").decode() for v in values]
-        text = msgspec.json.encode(dict(zip(names, shown, strict=True))).decode()
-        wrong = [n for n, v, s in zip(names, values, shown, strict=True) if v != s]
-        return Framed(position, text, reason=f"the text in {wrong[0]} is not UTF-8")
-
-
-def _text(value: Value) -> str | None:
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if value is None or isinstance(value, str) else repr(value)

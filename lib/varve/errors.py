@@ -8,6 +8,7 @@ VarveError            1  any error of ours
 ├── ParkedError       3  work was set aside and waits for a person
 ├── SourceError       4  a source could not be read: try again later
 └── StorageError      4  the lake could not be read or written: try again later
+    └── OvertakenError 4 another run was first: run again, to go on from what it left
 """
 
 from __future__ import annotations
@@ -92,3 +93,7 @@ class StorageError(VarveError):
     """The lake could not be read or written."""
 
     exit_code = 4
+
+
+class OvertakenError(StorageError):
+    """Another run was first; nothing of this one's work was kept."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from varve.config.documents import is_secretive
@@ -62,12 +62,26 @@ class Pseudonyms(Model):
         return self
 
 
+class BatchLimits(Model):
+    """How much one commit of a table takes in; a single extract that is larger is one commit all the same."""
+
+    size: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kmgt]$")] = "4g"
+    """Of the records in raw, which are compressed."""
+    manifests: Annotated[int, Strict(), Field(ge=1)] = 1000
+
+    @property
+    def bytes(self) -> int:
+        """The size in bytes."""
+        return int(self.size[:-1]) << 10 * ("kmgt".index(self.size[-1]) + 1)
+
+
 class Settings(Model):
     """Where the lake is and how big its engine may be. Paths are relative to the folder that holds `conf`."""
 
     lake: Annotated[str, Field(min_length=1)] = "lake"
     """The lake's root: a folder, or a URL such as abfss://… or s3a://…"""
     spark: Spark = Field(default_factory=Spark)
+    batch: BatchLimits = Field(default_factory=BatchLimits)
     pseudonyms: Pseudonyms | None = None
     """Needed as soon as a contract has personal columns; with --env local a key is made in the lake when absent."""
     connectors: tuple[str, ...] = ()

@@ -5,7 +5,7 @@
         attempts/                        what is being written
         country=<c>/entity=<e>/day=<d>/extract=<id>/
             received-<attempt>-<name>          the exact bytes, where there was a file
-            part-<attempt>-00000.parquet       _position, _record and the fields c0 … cN in the order of manifest.columns
+            part-<attempt>-00000.parquet       _position, _record, the fields c0 … cN in the order of manifest.columns
             rejects-<attempt>-00000.parquet    _position, _record, _reason
 
 `RawDataset` and `read` are for the next layer; `publishing` for extract.

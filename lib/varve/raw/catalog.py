@@ -7,7 +7,7 @@ object, the roll-up: a cache, written again from the manifests when it is lost o
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -129,7 +129,7 @@ def replaced(parked: Published, catalog: Catalog) -> bool:
     )
 
 
-def parked_error(parked: list[Published]) -> ParkedError:
+def parked_error(parked: Sequence[Published]) -> ParkedError:
     """What to tell about parked extracts: which files, why, and the way back in."""
     told = "; ".join(f"{one.origin.path} is parked: {one.reason}" for one in parked)
     discard = f'./spark-submit.sh bronze --discard {parked[0].id} --reason "…"'

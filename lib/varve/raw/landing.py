@@ -1,4 +1,4 @@
-"""Writes one extract: files first, each synced and verified, the manifest last, under the next number of its dataset."""
+"""Writes one extract: files first, synced and verified; the manifest last, under the next number of its dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.errors import StorageError
+from varve.errors import OvertakenError, StorageError
 from varve.framing import Batch, type_name
 from varve.raw.catalog import Catalog, RawDataset
 from varve.raw.manifest import Manifest, RawFile, encode
@@ -74,7 +74,7 @@ class Publisher:
         try:
             self.dataset.numbers.put(number, encode(manifest))
         except Taken as error:
-            raise StorageError(
+            raise OvertakenError(
                 "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
                 found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
             ) from error  # fmt: skip

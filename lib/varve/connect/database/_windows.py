@@ -1,7 +1,7 @@
 """Windows of a table that is read by a cursor: closed at both ends, because rows share a cursor value.
 
 A window begins where the last one ended, less the lag, so rows of the overlap are read again. Those that landed are
-known by their digests, which the last extract keeps, and left out; what joined the bound later, or changed there, is new.
+known by their digests, which the last extract keeps, and left out; what joined the bound later or changed there is new.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from varve import raw
 from varve.errors import OvertakenError, StorageError
-from varve.extract.framing import Framed
+from varve.framing import Framed
 from varve.raw import Catalog, Manifest, Origin, RawDataset, publishing
 from varve.raw.manifest import encode
 from varve.storage import Disk

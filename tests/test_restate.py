@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from test_invented_source import Invented
-from varve import ops, raw
+from varve import ops
 from varve.errors import ParkedError, UsageError
 from varve.scope import Scope
 from varve.silver import EntityLoad, plan_of

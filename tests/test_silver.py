@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 from rich.console import Console
 
 from varve import loads, ops
-from varve.config import Config, FilesSource, Settings
+from varve.config import Config, Settings
+from varve.connect.files import Files
 from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule
 from varve.errors import ParkedError
 from varve.lake import Lake
@@ -54,14 +55,20 @@ class Shop:
     """A lake with a bronze table that the test fills manifest by manifest."""
 
     def __init__(self, root: Path, spark: SparkSession) -> None:
-        source = FilesSource.model_validate({
+        source = Files.source.model_validate({
             "source": "core", "kind": "files", "root": "in", "scope": {"country": "ES", "entity": "_unknown"},
             "datasets": {"customer": {"contract": "core_customer", "path": "*.csv", "format": "csv"}},
         })  # fmt: skip
         settings = Settings(lake=str(root / "lake"))
         nothing: MappingProxyType[str, Any] = MappingProxyType({})
         config = Config(
-            root, "local", settings, {"core": source}, {"customer": CUSTOMER, "core_customer": RECEIVED}, nothing
+            root,
+            "local",
+            settings,
+            {"core": source},
+            {"customer": CUSTOMER, "core_customer": RECEIVED},
+            nothing,
+            {"files": Files()},
         )
         self.lake = Lake(config, job="silver", run_id="test")
         self.contract = CUSTOMER
@@ -75,8 +82,8 @@ class Shop:
         dataset = self.lake.raw("core", "customer")
         number = dataset.numbers.last() + 1
         manifest = Manifest(
-            id=f"m{day}", number=number, source="core", dataset="customer", contract="core_customer", scope_country="ES",
-            scope_entity="_mixed", mode="snapshot", as_of=at, complete=True, rows=len(rows), scopes=counts,
+            id=f"m{day}", number=number, source="core", dataset="customer", contract="core_customer",
+            scope_country="ES", scope_entity="_mixed", mode="snapshot", as_of=at, complete=True, rows=len(rows), scopes=counts,
             origin=Origin(path="in"), started_at=at, landed_at=at + timedelta(hours=1),
         )  # fmt: skip
         dataset.numbers.put(number, encode(manifest))

@@ -75,4 +75,3 @@ def test_a_strangers_day(tmp_path: Path) -> None:
     assert run(house, "gold").returncode == 0
     assert versions(house) == {"sales": 1, "best": 3}, "the content of a contract, whatever its version says"
     assert project() == before
-

@@ -206,7 +206,7 @@ def told(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
         late = [(key, case.after, case.late) for key, case in enumerate(cases)]
         found: dict[str, dict[str, str]] = {}
         with path_of_tables(great):
-            for txn, said in (("first", [*first, *others]), ("second", second)):
+            for said in ([*first, *others], second):
                 entity.say(before, said)
                 entity.under(before).fold()
             table = entity.under(after)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from object_stores import Emulator, azurite, fake_s3
 from pyspark.sql import SparkSession
 
+from object_stores import Emulator, azurite, fake_s3
 from varve import session
 from varve.config import Settings
 

@@ -124,7 +124,9 @@ def _started(command: list[str], told: str) -> Iterator[int]:
 def _make_container(port: int) -> None:
     """obstore makes no containers: one signed request."""
     date, version = formatdate(usegmt=True), "2021-12-02"
-    signed = "PUT" + "\n" * 12 + f"x-ms-date:{date}\nx-ms-version:{version}\n/{ACCOUNT}/{ACCOUNT}/lake\nrestype:container"
+    signed = (
+        "PUT" + "\n" * 12 + f"x-ms-date:{date}\nx-ms-version:{version}\n/{ACCOUNT}/{ACCOUNT}/lake\nrestype:container"
+    )
     signature = base64.b64encode(hmac.digest(base64.b64decode(KEY), signed.encode(), "sha256")).decode()
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/{ACCOUNT}/lake?restype=container", method="PUT",

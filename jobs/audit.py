@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +35,7 @@ def run(lake: Lake, args: Namespace) -> None:
     for entity in args.table or lake.config.entities():
         history = EntityLoad(lake, lake.config.silver_contract(entity), lists=lists, key=key).history
         name, anew = f"silver.{entity}", f"./spark-submit.sh silver --table {entity}"
-        with lake.ledger.task("audit", name) as task:
+        with lake.lease(name) if args.repair else nullcontext(), lake.ledger.task("audit", name) as task:
             if not lake.store.exists(history.layer, history.log_table):
                 task.skip("nothing was loaded yet")
                 continue

@@ -7,15 +7,12 @@ from argparse import Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import groupby
 
-from varve import raw
 from varve.arguments import Parser, launch
-from varve.config import Dataset, Source
+from varve.config import Dataset
 from varve.errors import UsageError
 from varve.lake import Lake
-from varve.loading import Load
-from varve.raw import Manifest
+from varve.loading import BronzeLoad
 
 TABLES_AT_ONCE = 2  # while one table waits for its commit, another computes
 
@@ -33,45 +30,46 @@ def parser() -> Parser:
 def run(lake: Lake, args: Namespace) -> None:
     """Load every manifest that is not loaded yet; a scope that fails does not stop the others."""
     wanted = [
-        (source, name, dataset)
-        for source, name, dataset in lake.config.datasets()
-        if (not args.source or source.source in args.source)
-        and (not args.table or f"{source.source}_{name}" in args.table)
+        dataset
+        for dataset in lake.config.datasets()
+        if (not args.source or dataset.source in args.source) and (not args.table or dataset.table in args.table)
     ]
     if not wanted:
         raise UsageError("no dataset is called that", where="--source, --table", found=[*args.source, *args.table])
     if args.discard:
         _discard(lake, wanted, args.discard, args.reason)
     with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-        runs = [pool.submit(copy_context().run, _load, lake, s, name, dataset) for s, name, dataset in wanted]
+        runs = [pool.submit(copy_context().run, _load, lake, dataset) for dataset in wanted]
     for finished in runs:
         finished.result()
 
 
-def _load(lake: Lake, source: Source, name: str, dataset: Dataset) -> None:
-    """Bring one bronze table up to date."""
-    load = Load.of(lake.store, lake.config.contracts[dataset.contract], source, name, dataset, run_id=lake.run_id)
+def _load(lake: Lake, dataset: Dataset) -> None:
+    """Bring one bronze table up to date. Whether anything waits is asked before the lease, and again under it."""
+    load = BronzeLoad(lake, dataset)
     table = f"bronze.{load.table}"
-    manifests = raw.manifests(lake.root, source.source, name)
-    loaded = lake.store.loaded("bronze", load.table)
-    pending = [m for m in manifests if m.id not in loaded]
-    pending = [m for m in pending if lake.ledger.discarded(table, m.scope, m.id) is None]
-    pending = [m for m in pending if not (load.parks(m) and raw.replaced(m, manifests))]
-    if not pending:
+    if not load.pending(load.loaded()):
         with lake.ledger.task("bronze", table) as task:
             task.skip()
-    for scope, extracts in groupby(sorted(pending, key=lambda m: (m.scope, m.order)), key=lambda m: m.scope):
-        with lake.ledger.task("bronze", table, scope, keep_going=True) as task:
-            load.into(task, list(extracts))
+        return
+    with lake.lease(table):
+        loaded = load.loaded()
+        load.load(load.pending(loaded), loaded)
 
 
-def _discard(lake: Lake, datasets: Sequence[tuple[Source, str, Dataset]], extract: str, reason: str) -> None:
-    found: list[Manifest] = [
-        m for s, name, _ in datasets for m in raw.manifests(lake.root, s.source, name) if m.id == extract
-    ]
-    if not found:
-        raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")
-    lake.ledger.decide(f"bronze.{found[0].table}", found[0].scope, extract, verdict="discard", reason=reason)
+def _discard(lake: Lake, datasets: Sequence[Dataset], extract: str, reason: str) -> None:
+    """Record the decision. extract: its id, or `<table>#<number>` where raw has no manifest of it any more."""
+    for one in datasets:
+        dataset = lake.raw(one.source, one.name)
+        table = f"bronze.{dataset.table}"
+        if extract.startswith(f"{dataset.table}#"):
+            lake.ledger.decide(table, None, extract, verdict="discard", reason=reason)
+            return
+        for published in dataset.catalog():
+            if published.id == extract:
+                lake.ledger.decide(table, published.scope, extract, verdict="discard", reason=reason)
+                return
+    raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")
 
 
 if __name__ == "__main__":

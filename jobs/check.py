@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,22 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from varve.arguments import PROJECT, Parser, _common, _place
-from varve.config import Config, FilesSource, Secret, load
+from varve.config import Config, Secret, load
+from varve.connect import Finding, connector_of
 from varve.errors import ConfigError, VarveError
 from varve.jars import JARS
 from varve.storage import open_files
 from varve.storage.trial import folder_lacks, store_lacks
 
 PINNED = ("pyspark", "delta-spark", "deltalake", "pyarrow")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tested. remedy: what to do about a problem; None when all is well."""
-
-    what: str
-    found: str
-    remedy: str | None = None
 
 
 def set_up() -> Iterator[Finding]:
@@ -56,11 +47,7 @@ def configuration(config: Config) -> Iterator[Finding]:
     counts = f"{len(config.sources)} sources, {len(config.contracts)} contracts, {len(config.graphs)} job graphs"
     yield Finding("configuration", f"{config.directory}: {counts}")
     for name, source in sorted(config.sources.items()):
-        place = source.root if isinstance(source, FilesSource) else source.database
-        # No problem: the embedded company is made by the first run, other data may be named when a graph is run.
-        yield Finding(
-            f"source {name}", place if any(Path("/").glob(place.lstrip("/"))) else f"{place}: nothing there yet"
-        )
+        yield from connector_of(config, name).check(source)
     pseudonyms = config.settings.pseudonyms
     for name, secret in sorted(pseudonyms.keys.items()) if pseudonyms else ():
         yield _secret(f"secret {name}", secret)

@@ -10,13 +10,14 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from varve import extract, raw
+from varve import raw
 from varve.arguments import Parser, launch
-from varve.config import Dataset, Source
+from varve.config import Dataset
+from varve.connect import Take, connector_of
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.ledger import Task
-from varve.raw import Manifest
+from varve.raw import Publisher
 
 
 def parser() -> Parser:
@@ -35,20 +36,21 @@ def run(lake: Lake, args: Namespace) -> None:
         raise UsageError(f"no source is called {unknown[0]}", where="--source", expected=expected)
     if args.root is not None and len(args.source) != 1:
         raise UsageError("--root needs one --source", where="--root", found=f"{len(args.source)} sources")
-    for source, name, dataset in lake.config.datasets():
-        if (not args.source or source.source in args.source) and (not args.dataset or name in args.dataset):
-            _extract(lake, source, name, dataset, args.root and args.root.absolute(), expected=bool(args.source))
+    for dataset in lake.config.datasets():
+        if (not args.source or dataset.source in args.source) and (not args.dataset or dataset.name in args.dataset):
+            if args.root is not None:
+                dataset = replace(dataset, system=dataset.system.moved(str(args.root.absolute())))
+            _extract(lake, dataset, expected=bool(args.source))
 
 
-def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path | None, *, expected: bool) -> None:
+def _extract(lake: Lake, dataset: Dataset, *, expected: bool) -> None:
     """Land what is new of one dataset; a scope that fails does not stop the others."""
-    table = f"raw.{source.source}_{name}"
-    contract = lake.config.contracts[dataset.contract]
+    table = f"raw.{dataset.table}"
     with ExitStack() as held:
         try:
-            held.enter_context(raw.claim(lake.root, source.source, name))
-            known = raw.manifests(lake.root, source.source, name)
-            plan = extract.plan(lake.root, source, name, dataset, contract, known, root=root, expected=expected)
+            held.enter_context(lake.lease(table))
+            publisher = held.enter_context(raw.publishing(lake.raw(dataset.source, dataset.name)))
+            plan = connector_of(lake.config, dataset.source).plan(dataset, publisher, expected=expected)
         except Exception as error:
             with lake.ledger.task("extract", table, keep_going=True):
                 raise error
@@ -59,10 +61,10 @@ def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path
         if not plan.takes:
             with lake.ledger.task("extract", table) as task:
                 task.skip("; ".join(plan.notes) or "nothing new")
-        _remind(lake, table, known)
+        _remind(lake, table, publisher)
 
 
-def _land(task: Task, takes: Sequence[extract.Take]) -> None:
+def _land(task: Task, takes: Sequence[Take]) -> None:
     """Land the takes of one scope in their order; a parked one does not stop the next."""
     landed = [manifest for take in takes if (manifest := take.land()) is not None]
     for manifest in landed:
@@ -77,17 +79,16 @@ def _land(task: Task, takes: Sequence[extract.Take]) -> None:
         task.parked(raw.parked_error(parked))
 
 
-def _remind(lake: Lake, table: str, known: Sequence[Manifest]) -> None:
+def _remind(lake: Lake, table: str, publisher: Publisher) -> None:
     """What earlier runs parked stays on the table until it is delivered again or discarded."""
     bronze = table.replace("raw.", "bronze.", 1)
-    if not any(m.status == "parked" for m in known):
+    if not any(one.status == "parked" for one in publisher.known):
         return
-    now = raw.manifests(lake.root, known[0].source, known[0].dataset)
-    for manifest in raw.waiting(now):
-        decided = lake.ledger.discarded(bronze, manifest.scope, manifest.id)
-        if decided is None and any(manifest.id == m.id for m in known):
-            with lake.ledger.task("extract", table, manifest.scope, keep_going=True) as task:
-                task.parked(raw.parked_error([manifest]))
+    for one in raw.waiting(publisher.dataset.catalog()):
+        decided = lake.ledger.discarded(bronze, one.scope, one.id)
+        if decided is None and one.number in publisher.known.published:
+            with lake.ledger.task("extract", table, one.scope, keep_going=True) as task:
+                task.parked(raw.parked_error([one]))
 
 
 if __name__ == "__main__":

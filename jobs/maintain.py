@@ -47,16 +47,22 @@ def run(lake: Lake, args: Namespace) -> None:
         retain = contract.retain.get("history")
         moment = before or (horizon.since(retain, now) if retain else None)
         load = EntityLoad(lake, contract, lists=lists, key=key)
-        history = load.history
-        if not history.is_folded():
-            fold_entity(load)
-        with lake.ledger.task(STEP, load.table, keep_going=True) as task:
-            if not lake.store.exists(history.layer, history.log_table):
-                task.skip()
-                continue
-            done = list(maintained(history, task, moment, said=before is not None))
-            upkeep.vacuum(history, keep)
-            task.note("; ".join(done)) if done else task.skip("nothing to do")
+        with lake.lease(load.table):
+            maintain(load, moment, said=before is not None, keep=keep)
+
+
+def maintain(load: EntityLoad, moment: datetime | None, *, said: bool, keep: timedelta | None) -> None:
+    """Maintain one entity. moment: before which its history expires; said: a person named it; keep: of old files."""
+    history, lake = load.history, load.lake
+    if not history.is_folded():
+        fold_entity(load)
+    with lake.ledger.task(STEP, load.table, keep_going=True) as task:
+        if not lake.store.exists(history.layer, history.log_table):
+            task.skip()
+            return
+        done = list(maintained(history, task, moment, said=said))
+        upkeep.vacuum(history, keep)
+        task.note("; ".join(done)) if done else task.skip("nothing to do")
 
 
 def maintained(history: HistoryTable, task: Task, moment: datetime | None, *, said: bool) -> Iterator[str]:

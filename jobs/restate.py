@@ -51,11 +51,12 @@ def run(lake: Lake, args: Namespace) -> None:
     """Say the extracts again, in the order of time, or take one statement back; then fold."""
     contract = lake.config.silver_contract(args.table)
     load = EntityLoad(lake, contract, lists=code_lists(lake), key=pseudonym_key(lake))
-    if args.key:
-        take_back(load, args)
-    else:
-        say_again(load, args)
-    fold_entity(load)
+    with lake.lease(load.table):
+        if args.key:
+            take_back(load, args)
+        else:
+            say_again(load, args)
+        fold_entity(load)
 
 
 def say_again(load: EntityLoad, args: Namespace) -> None:

@@ -218,6 +218,25 @@ def test_list_and_delete(files: Files) -> None:
     assert files.read("a/1") == b"again"
 
 
+def test_a_folder_is_cleared_of_what_no_listing_shows(files: Files) -> None:
+    for key in ("a/1", "a/b/2", "a/.left.tmp", "ab/3"):
+        files.put(key, b"")
+    files.clear("a")
+    files.clear("a")
+    assert [entry.key for entry in files.list("")] == ["ab/3"]
+    with pytest.raises(Absent):
+        files.read("a/.left.tmp")
+
+
+def test_what_is_made_in_a_workspace_is_put(files: Files) -> None:
+    with files.workspace("raw/attempts/1") as place:
+        (place / "part-0").write_bytes(b"content")
+        files.put_file("raw/part-0", place / "part-0")
+        (place / "left").write_bytes(b"")
+    assert not place.exists()
+    assert list(files.list("raw")) == [Entry("raw/part-0", 7)]
+
+
 @pytest.mark.parametrize("size", [0, 1000, pytest.param(LARGE, id="in parts")])
 def test_a_file_is_put_whole_and_once(files: Files, tmp_path: Path, size: int) -> None:
     content = os.urandom(size)

@@ -4,10 +4,12 @@ VarveError            1  any error of ours
 ├── DefectError       1  Varve broke a promise of its own: report it
 ├── UsageError        2  the command line is wrong: correct the command
 ├── ConfigError       2  the configuration is wrong: correct the file it names
-│   └── ContractError 2  a contract is wrong, or a table does not keep it
+│   ├── ContractError 2  a contract is wrong, or a table does not keep it
+│   └── TransformError 2 the company's own code raised something
 ├── ParkedError       3  work was set aside and waits for a person
 ├── SourceError       4  a source could not be read: try again later
 └── StorageError      4  the lake could not be read or written: try again later
+    └── OvertakenError 4 another run was first: run again, to go on from what it left
 """
 
 from __future__ import annotations
@@ -76,6 +78,10 @@ class ContractError(ConfigError):
     """A contract is wrong, or a table does not keep it."""
 
 
+class TransformError(ConfigError):
+    """A conform function or a mart raised something; the ledger keeps the trace."""
+
+
 class ParkedError(VarveError):
     """Work was set aside and changes nothing until a person decides."""
 
@@ -92,3 +98,7 @@ class StorageError(VarveError):
     """The lake could not be read or written."""
 
     exit_code = 4
+
+
+class OvertakenError(StorageError):
+    """Another run was first; nothing of this one's work was kept."""

@@ -18,6 +18,8 @@ from typing import IO, TYPE_CHECKING
 
 from varve.errors import ConfigError, StorageError, UsageError
 from varve.ledger import Ledger
+from varve.raw import RawDataset
+from varve.storage import Disk, Files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,6 +79,20 @@ class Lake:
         from varve.store import Store
 
         return Store(lambda: self.spark, str(self.root))
+
+    @cached_property
+    def files(self) -> Files:
+        """The store that holds raw, the index and the leases."""
+        return Disk(self.root)
+
+    def raw(self, source: str, dataset: str) -> RawDataset:
+        """The extracts of a dataset."""
+        return RawDataset(self.files, source, dataset)
+
+    @contextmanager
+    def lease(self, *names: str) -> Iterator[None]:
+        """Be the only run that works on these tables (`bronze.x`) and datasets (`raw.x`)."""
+        yield
 
     @cached_property
     def ledger(self) -> Ledger:

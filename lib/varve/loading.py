@@ -1,133 +1,276 @@
-"""Raw to bronze: one manifest, one commit. The rules are `bronze`'s; here they meet the storage.
+"""Raw to bronze: what waits for a table, in as few commits as its size allows. The rules are `bronze`'s; here they meet
+the storage.
 
-Rejects are written before the rows, each under a transaction of its own: a run that dies in between writes them once.
-Records of tables with personal columns are withheld from ops.rejects (file and position stay) until they can be
-encrypted there.
+Rejects and drift of a batch are written before it, under its name: what a batch recorded that was never committed is
+removed by the next run. Records of tables with personal columns are withheld from ops.rejects (file and position stay)
+until they can be encrypted there.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from functools import reduce
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from varve import bronze, ops, raw
-from varve.bronze import Drift, Provenance, ScopeColumn, Typing
-from varve.config import Dataset, FilesDataset, FromColumn, FromPath, Source
+from varve import bronze, loads, ops, raw
+from varve.bronze import Drift, ScopeColumn, Typing
+from varve.config import Dataset, FromColumn, FromPath
 from varve.contract import Contract
-from varve.errors import DefectError, ParkedError, VarveError
-from varve.raw import Manifest
-from varve.store import Commit, Store
+from varve.errors import DefectError, OvertakenError, ParkedError, StorageError
+from varve.ledger import ScopeTasks
+from varve.loads import Batch, Load, Loaded
+from varve.privacy import statistics_columns
+from varve.raw import Manifest, RawDataset
+from varve.scope import Scope
+from varve.storage import Absent
+from varve.store import Commit
 
-_OPS: Final = threading.Lock()  # tables load side by side and share ops.rejects and ops.drift
+if TYPE_CHECKING:
+    from varve.lake import Lake
 
-
-class Record(Protocol):
-    """The ledger's row of what is being done."""
-
-    def input(self, *manifests: str) -> None: ...
-    def read(self, rows: int) -> None: ...
-    def wrote(self, commit: Commit | None, *, rejected: int = 0) -> None: ...
-    def parked(self, error: VarveError | str) -> None: ...
-    def drift(self, difference: dict[str, object]) -> None: ...
+LAYER: Final = "bronze"
+MOST_SHAPES: Final = 16  # sets of columns in one batch: each is a branch of its plan
+_PROVENANCE: Final = (
+    "scope_country string, scope_entity string, _manifest string, _file string, _landed_at timestamp, "
+    "_as_of timestamp, _part string"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Pending:
+    """What waits for a table. free: may be loaded now, in the order of their numbers; parked: of each scope the first
+    that waits for a person, and how many stand behind it; lost: numbers of which raw has no manifest any more."""
+
+    free: tuple[Manifest, ...] = ()
+    parked: Mapping[Scope, tuple[Manifest, int]] = field(default_factory=dict)
+    lost: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.free or self.parked or self.lost)
+
+
+class BronzeLoad:
     """Loads the extracts of one dataset into its bronze table."""
 
-    store: Store
-    contract: Contract
-    table: str
-    country: str | ScopeColumn
-    entity: str | ScopeColumn
-    null_values: tuple[str, ...]
-    run_id: str
-    typings: dict[tuple[str, ...], Typing] = field(default_factory=dict)  # by the columns received
+    def __init__(self, lake: Lake, dataset: Dataset) -> None:
+        self.lake, self.store = lake, lake.store
+        self.contract: Contract = dataset.contract
+        self.dataset: RawDataset = lake.raw(dataset.source, dataset.name)
+        self.table = dataset.table
+        self._null_values = dataset.options.null_values
+        self._scope = tuple(_scope_column(part) for part in (dataset.scope.country, dataset.scope.entity))
+        self._typings: dict[tuple[tuple[str, ...], tuple[str, ...]], Typing] = {}
 
-    @classmethod
-    def of(cls, store: Store, contract: Contract, source: Source, name: str, dataset: Dataset, *, run_id: str) -> Load:
-        texts = dataset.csv.null_values if isinstance(dataset, FilesDataset) and dataset.format == "csv" else ()
-        country, entity = (_scope_part(part) for part in (dataset.scope.country, dataset.scope.entity))
-        return cls(store, contract, f"{source.source}_{name}", country, entity, texts, run_id)
+    # --- what waits -------------------------------------------------------------------------------------------
 
-    def parks(self, manifest: Manifest) -> bool:
-        """Whether the extract was parked at landing, or would be here."""
-        return manifest.status == "parked" or bool(self._drift(manifest).required)
+    def loaded(self) -> Loaded:
+        """What the table holds."""
+        return bronze_loaded(self.lake, self.dataset)
 
-    def into(self, record: Record, pending: Sequence[Manifest]) -> None:
-        """Load the extracts of one scope in their order; a parked one makes the later ones wait."""
-        for place, manifest in enumerate(pending):
-            if manifest.status == "parked":
-                return record.parked(_waiting(raw.parked_error([manifest]), pending[place + 1 :]))
-            difference = self._drift(manifest)
-            if difference:
-                record.drift({"manifest": manifest.id, **{k: v for k, v in asdict(difference).items() if v}})
-                self._note_drift(manifest, difference)
-            if difference.required:
-                return record.parked(_waiting(self._missing(manifest, difference), pending[place + 1 :]))
-            self._append(record, manifest)
-        return None
+    def pending(self, loaded: Loaded) -> Pending:
+        """What waits, by number; opens the manifests that are not loaded, and no other."""
+        found, lost = [], []
+        for number in loaded.open_numbers(self.table, self.dataset.numbers.last(loaded.last(self.table))):
+            try:
+                found.append(self.dataset.manifest(number))
+            except Absent:
+                lost.append(number)
+        table = f"{LAYER}.{self.table}"
+        found = [m for m in found if self.lake.ledger.discarded(table, m.scope, m.id) is None]
+        parks = {m.number for m in found if m.status == "parked" or self._drift(m).required}
+        if parks:
+            catalog = self.dataset.catalog()
+            gone = {m.number for m in found if m.number in parks and raw.replaced(m, catalog)}
+            found = [m for m in found if m.number not in gone]
+        free: list[Manifest] = []
+        parked: dict[Scope, tuple[Manifest, int]] = {}
+        for scope, extracts in _by_scope(found):
+            waits = next((i for i, m in enumerate(extracts) if m.number in parks), len(extracts))
+            free += extracts[:waits]
+            if waits < len(extracts):
+                parked[scope] = extracts[waits], len(extracts) - waits - 1
+        return Pending(tuple(sorted(free, key=lambda m: m.number)), parked, tuple(lost))
 
     def _drift(self, manifest: Manifest) -> Drift:
         """A file without any record may not name its columns (NDJSON): that is no difference."""
         return bronze.drift(manifest.columns, self.contract) if manifest.columns else Drift()
 
-    def _append(self, record: Record, manifest: Manifest) -> None:
-        records = raw.read(self.store.spark, manifest)
-        if manifest.columns not in self.typings:
-            self.typings[manifest.columns] = bronze.typing_of(manifest.columns, self.contract, self.null_values)
-        typing = self.typings[manifest.columns]
-        rows, rejects = bronze.split(records, self.contract, self._provenance(manifest), typing)
-        unidentified = rejects.count() if self.contract.keys and manifest.rows else 0
-        if unidentified:
-            self._reject(manifest, rejects, "bronze")
-        if manifest.rejected:
-            unframed = raw.read_rejects(self.store.spark, manifest).select(
-                F.lit(manifest.scope_country).alias("scope_country"),
-                F.lit(manifest.scope_entity).alias("scope_entity"),
-                "_position", F.lit("framing").alias("rule"), F.col("_reason").alias("reason"), "_record",
+    # --- loading ----------------------------------------------------------------------------------------------
+
+    def load(self, pending: Pending, loaded: Loaded) -> None:
+        """Load what is free in batches, and tell what waits. One scope that fails does not stop the others."""
+        with ScopeTasks(self.lake.ledger, LAYER, f"{LAYER}.{self.table}") as tasks:
+            failed: set[Scope] = set()
+            for manifests in self._batches(pending.free):
+                self._load(tasks, manifests, loaded, failed)
+            for scope, (manifest, behind) in pending.parked.items():
+                if scope not in failed:
+                    self._park(tasks, scope, manifest, behind)
+        self._tell_lost(pending.lost)
+
+    def _batches(self, manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
+        """The manifests in their order, cut where a commit would become too large."""
+        limits = self.lake.config.settings.batch
+        batch: list[Manifest] = []
+        size, shapes = 0, set[tuple[tuple[str, ...], tuple[str, ...]]]()
+        for manifest in manifests:
+            is_full = len(batch) >= limits.manifests or size + manifest.bytes > limits.bytes
+            if batch and (is_full or len(shapes | {_shape(manifest)}) > MOST_SHAPES):
+                yield batch
+                batch, size, shapes = [], 0, set()
+            batch.append(manifest)
+            size += manifest.bytes
+            shapes.add(_shape(manifest))
+        if batch:
+            yield batch
+
+    def _load(self, tasks: ScopeTasks, manifests: list[Manifest], loaded: Loaded, failed: set[Scope]) -> None:
+        """One batch; one that fails is split, down to the extract that is to blame: its scope waits."""
+        manifests = [m for m in manifests if m.scope not in failed]
+        if not manifests:
+            return
+        try:
+            self._commit(tasks, manifests, loaded)
+        except Exception as error:
+            if len(manifests) == 1:
+                failed.add(manifests[0].scope)
+                tasks[manifests[0].scope].input(manifests[0].id)
+                tasks.failed(manifests[0].scope, error)
+            elif isinstance(error, OvertakenError):
+                raise  # another run loads this table: whatever is tried next is too late as well
+            else:
+                middle = len(manifests) // 2
+                self._load(tasks, manifests[:middle], loaded, failed)
+                self._load(tasks, manifests[middle:], loaded, failed)
+
+    def _commit(self, tasks: ScopeTasks, manifests: Sequence[Manifest], loaded: Loaded) -> None:
+        batch = loaded.batch([Load(self.table, m.number, m.id) for m in manifests], run=self.lake.run_id)
+        frame = self._typed(manifests)
+        counts = self._counted(frame, manifests)
+        try:
+            self._record_drift(batch, manifests)
+            self._record_rejects(batch, frame, manifests, counts)
+            commit = self.store.append(
+                bronze.rows_of(frame), LAYER, self.table,
+                txn=loads.transaction(LAYER, self.table), version=batch.number, is_fenced=True,
+                properties=self._properties(), note={"kind": "load", **batch.note()},
             )  # fmt: skip
-            self._reject(manifest, unframed, "landing")
-        commit = self.store.append(rows, "bronze", self.table, txn=manifest.id)
-        if commit.version is not None and commit.rows + unidentified != manifest.rows:
+        except BaseException:
+            loads.forget(self.lake.root, f"{LAYER}.{self.table}", batch.name)
+            raise
+        loaded.number = batch.number
+        for load in batch.loads:
+            loaded.add(load)
+        rows = sum(good for good, _ in counts.values())
+        if commit.rows != rows:
             raise DefectError(
-                "records were lost or invented on the way to bronze", where=f"bronze.{self.table} {manifest.id}",
-                found=f"{commit.rows} rows + {unidentified} rejects", expected=f"{manifest.rows} records",
+                "records were lost or invented on the way to bronze", where=f"{LAYER}.{self.table} {batch.name}",
+                found=f"{commit.rows} rows", expected=f"{rows}",
             )  # fmt: skip
-        record.input(manifest.id)
-        record.read(manifest.rows + manifest.rejected)
-        record.wrote(commit, rejected=unidentified + manifest.rejected)
+        for scope, extracts in _by_scope(manifests):
+            self._tell(tasks, scope, extracts, counts, commit)
 
-    def _provenance(self, manifest: Manifest) -> Provenance:
-        return Provenance(
-            manifest=manifest.id, file=manifest.file, landed_at=manifest.landed_at, as_of=manifest.as_of,
-            columns=manifest.columns, null_values=self.null_values,
-            country=self.country if isinstance(self.country, ScopeColumn) else manifest.scope_country,
-            entity=self.entity if isinstance(self.entity, ScopeColumn) else manifest.scope_entity,
-        )  # fmt: skip
+    def _tell(
+        self, tasks: ScopeTasks, scope: Scope, extracts: Sequence[Manifest], counts: Mapping[str, tuple[int, int]],
+        commit: Commit,
+    ) -> None:  # fmt: skip
+        task = tasks[scope]
+        rows = sum(counts[m.id][0] for m in extracts)
+        task.input(*(m.id for m in extracts))
+        task.read(sum(m.rows + m.rejected for m in extracts))
+        size = commit.bytes * rows // commit.rows if commit.rows else 0
+        rejected = sum(counts[m.id][1] + m.rejected for m in extracts)
+        task.wrote(replace(commit, rows=rows, bytes=size), rejected=rejected)
+        for manifest in extracts:
+            if difference := self._drift(manifest):
+                task.drift(_told(manifest, difference))
 
-    def _reject(self, manifest: Manifest, rejects: DataFrame, stage: str) -> None:
+    # --- one batch --------------------------------------------------------------------------------------------
+
+    def _typed(self, manifests: Sequence[Manifest]) -> DataFrame:
+        """All records of the manifests, typed, see `bronze.typed`."""
+        frames = []
+        for shape, alike in groupby(sorted(manifests, key=_shape), key=_shape):
+            extracts = list(alike)
+            if shape not in self._typings:
+                columns, types = shape
+                typing = bronze.typing_of(columns, self.contract, self._null_values, self._scope, types)
+                self._typings[shape] = typing
+            records = self._of_extracts(raw.read(self.store.spark, self.lake.files, extracts), extracts)
+            frames.append(bronze.typed(records, self.contract, self._typings[shape]))
+        return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+
+    def _of_extracts(self, records: DataFrame, extracts: Sequence[Manifest]) -> DataFrame:
+        """The records, each with what its extract says of all of its records."""
+        if len(extracts) == 1:
+            [one] = extracts
+            values = {
+                "scope_country": one.scope_country, "scope_entity": one.scope_entity, "_manifest": one.id,
+                "_file": one.file, "_landed_at": one.landed_at, "_as_of": one.as_of,
+            }  # fmt: skip
+            return records.withColumns({name: F.lit(value) for name, value in values.items()})
+        rows = [
+            (m.scope_country, m.scope_entity, m.id, m.file, m.landed_at, m.as_of, part)
+            for m in extracts
+            for part in raw.parts(m)
+        ]
+        return records.join(F.broadcast(self.store.frame(rows, _PROVENANCE)), raw.PART)
+
+    def _counted(self, frame: DataFrame, manifests: Sequence[Manifest]) -> dict[str, tuple[int, int]]:
+        """Per manifest the rows and the rejects that its records become, checked: nothing is lost or invented."""
+        found = {m.id: (0, 0) for m in manifests}
+        by_manifest = frame.groupBy("_manifest").agg(
+            F.count(F.when(F.col("_reason").isNull(), 1)).alias("good"), F.count("_reason").alias("bad")
+        )
+        for row in by_manifest.collect():
+            found[row["_manifest"]] = row.good, row.bad
+        for manifest in manifests:
+            good, bad = found[manifest.id]
+            if good + bad != manifest.rows:
+                raise StorageError(
+                    "raw does not hold the records that the manifest lists",
+                    where=f"{LAYER}.{self.table}, extract {manifest.id}", found=f"{good + bad} records",
+                    expected=f"{manifest.rows}", remedy=f"Restore {manifest.folder} from a backup, or go on without "
+                    f'it: ./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
+                )  # fmt: skip
+        return found
+
+    def _record_rejects(
+        self, batch: Batch, frame: DataFrame, manifests: Sequence[Manifest], counts: Mapping[str, tuple[int, int]]
+    ) -> None:
+        parts = []
+        if any(bad for _, bad in counts.values()):
+            parts.append(self._rejects(batch, bronze.rejects_of(frame), "bronze"))
+        if unframed := [m for m in manifests if m.rejected]:
+            records = self._of_extracts(raw.read_rejects(self.store.spark, self.lake.files, unframed), unframed)
+            named = records.withColumns({"rule": F.lit("framing"), "reason": F.col("_reason")})
+            parts.append(self._rejects(batch, named, "landing"))
+        if parts:
+            rows = reduce(DataFrame.unionByName, parts)
+            self.store.append_shared(rows, "ops", ops.REJECTS, note={"kind": "rejects", loads.BATCH: batch.name})
+
+    def _rejects(self, batch: Batch, rejects: DataFrame, stage: str) -> DataFrame:
         personal = any(column.personal for column in self.contract.columns)
         values = {
-            "table_name": F.lit(f"bronze.{self.table}"), "scope_country": F.col("scope_country"),
-            "scope_entity": F.col("scope_entity"), "stage": F.lit(stage), "manifest": F.lit(manifest.id),
-            "file": F.lit(manifest.file), "position": F.col("_position"), "rule": F.col("rule"),
-            "reason": F.col("reason"), "record": F.lit(None) if personal else F.col("_record"),
-            "run_id": F.lit(self.run_id), "rejected_at": F.lit(datetime.now(UTC)),
+            "table_name": F.lit(f"{LAYER}.{self.table}"), "scope_country": F.col("scope_country"),
+            "scope_entity": F.col("scope_entity"), "stage": F.lit(stage), "batch": F.lit(batch.name),
+            "manifest": F.col("_manifest"), "file": F.col("_file"), "position": F.col("_position"),
+            "rule": F.col("rule"), "reason": F.col("reason"), "record": F.lit(None) if personal else F.col("_record"),
+            "run_id": F.lit(self.lake.run_id), "rejected_at": F.lit(datetime.now(UTC)),
         }  # fmt: skip
-        kinds = ops.COLUMNS[ops.REJECTS]
-        shaped = rejects.select(*(values[name].cast(kind).alias(name) for name, kind in kinds.items()))
-        with _OPS:
-            self.store.append(shaped, "ops", ops.REJECTS, txn=f"{stage}:{self.table}:{manifest.id}", partition_by=())
+        return rejects.select(*(values[name].cast(kind).alias(name) for name, kind in ops.COLUMNS[ops.REJECTS].items()))
 
-    def _note_drift(self, manifest: Manifest, difference: Drift) -> None:
-        transaction = f"drift:{self.table}:{manifest.id}"
+    def _record_drift(self, batch: Batch, manifests: Iterable[Manifest]) -> None:
+        rows = [row for m in manifests for row in self._drift_rows(m, self._drift(m), batch.name)]
+        ops.append(self.lake.root, ops.DRIFT, rows)
+
+    def _drift_rows(self, manifest: Manifest, difference: Drift, batch: str | None) -> Iterator[dict[str, object]]:
         added = "added" if self.contract.evolve == "add" else "rescued"
         kinds = {
             "added": (difference.added, "a new column", "none", added),
@@ -135,34 +278,100 @@ class Load:
             "incompatible": (difference.required, "none", "a required column", "parked"),
             "case": (difference.case, "other capital letters", "the contract's spelling", "rescued"),
         }
-        fixed = (f"bronze.{self.table}", manifest.scope_country, manifest.scope_entity, manifest.id)
-        rows = [
-            (*fixed, name, kind, found, expected, action, self.run_id, datetime.now(UTC))
-            for kind, (names, found, expected, action) in kinds.items()
-            for name in names
-        ]
-        with _OPS:
-            if transaction not in self.store.loaded("ops", ops.DRIFT):
-                frame = self.store.frame(rows, ops.ddl(ops.DRIFT))
-                self.store.append(frame, "ops", ops.DRIFT, txn=transaction, partition_by=())
+        for kind, (names, found, expected, action) in kinds.items():
+            for name in names:
+                yield {
+                    "table_name": f"{LAYER}.{self.table}", "scope_country": manifest.scope_country,
+                    "scope_entity": manifest.scope_entity, "batch": batch, "manifest": manifest.id,
+                    "column_name": name, "kind": kind, "found": found, "expected": expected, "action": action,
+                    "run_id": self.lake.run_id, "recorded_at": datetime.now(UTC),
+                }  # fmt: skip
+
+    def _properties(self) -> dict[str, str]:
+        """Of the files' statistics: what tells where an extract's rows are, and the keys."""
+        listed = statistics_columns(self.contract)
+        names = ["_manifest", "_landed_at", "_as_of", *(key for key in self.contract.keys if key in listed)]
+        return {"delta.dataSkippingStatsColumns": ",".join(names)}
+
+    # --- what waits for a person ------------------------------------------------------------------------------
+
+    def _park(self, tasks: ScopeTasks, scope: Scope, manifest: Manifest, behind: int) -> None:
+        tasks[scope].input(manifest.id)
+        if manifest.status == "parked":
+            tasks[scope].parked(_waiting(raw.parked_error([manifest]), behind))
+            return
+        difference = self._drift(manifest)
+        tasks[scope].drift(_told(manifest, difference))
+        known = f"table_name = '{LAYER}.{self.table}' and manifest = '{manifest.id}'"
+        if not ops.rows(self.lake.root, ops.DRIFT, columns=["manifest"], where=known):
+            ops.append(self.lake.root, ops.DRIFT, list(self._drift_rows(manifest, difference, None)))
+        tasks[scope].parked(_waiting(self._missing(manifest, difference), behind))
+
+    def _tell_lost(self, lost: Collection[int]) -> None:
+        """Name what the table should hold and raw has no more: nothing can make it again."""
+        catalog = self.dataset.catalog() if lost else None
+        for number in lost:
+            one = catalog.published.get(number) if catalog else None
+            scope, name = (one.scope, one.id) if one else (None, lost_name(self.table, number))
+            if self.lake.ledger.discarded(f"{LAYER}.{self.table}", scope, name) is not None:
+                continue
+            error = ParkedError(
+                f"raw has no manifest of extract {number} any more, and the table lacks its rows",
+                where=f"{LAYER}.{self.table}", found=f"no {self.dataset.files.root}/{self.dataset.numbers.key(number)}",
+                expected=one and one.origin.path, remedy="Restore it from a backup, or go on without it: "
+                f'./spark-submit.sh bronze --discard {name} --reason "…"',
+            )  # fmt: skip
+            with self.lake.ledger.task(LAYER, f"{LAYER}.{self.table}", scope, keep_going=True) as task:
+                task.parked(error)
 
     def _missing(self, manifest: Manifest, difference: Drift) -> ParkedError:
         return ParkedError(
-            f"{manifest.origin.path} is parked: required columns are missing", where=f"bronze.{self.table}",
+            f"{manifest.origin.path} is parked: required columns are missing", where=f"{LAYER}.{self.table}",
             found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(difference.required),
             remedy="Correct the contract, have it delivered again under the same name, or go on without it: "
             f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
         )  # fmt: skip
 
 
-def _scope_part(part: str | FromPath | FromColumn) -> str | ScopeColumn:
+def bronze_loaded(lake: Lake, dataset: RawDataset) -> Loaded:
+    """What the bronze table of a dataset holds; of extracts without any row its rows tell nothing: they load again."""
+
+    def from_rows() -> Iterator[Load]:
+        numbers = {one.id: one.number for one in dataset.catalog()}
+        for row in lake.store.read(LAYER, dataset.table).select("_manifest").distinct().collect():
+            if row[0] in numbers:
+                yield Load(dataset.table, numbers[row[0]], row[0])
+
+    return loads.loaded(lake.store, lake.files, LAYER, dataset.table, from_rows)
+
+
+def lost_name(table: str, number: int) -> str:
+    """What an extract is called of which raw has no manifest any more."""
+    return f"{table}#{number}"
+
+
+def _by_scope(manifests: Iterable[Manifest]) -> Iterator[tuple[Scope, list[Manifest]]]:
+    for scope, extracts in groupby(sorted(manifests, key=lambda m: (m.scope, m.order)), key=lambda m: m.scope):
+        yield scope, list(extracts)
+
+
+def _shape(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What decides how its records are read and typed."""
+    return manifest.columns, manifest.types
+
+
+def _scope_column(part: str | FromPath | FromColumn) -> ScopeColumn | None:
     """What a column holds; of what the path or the configuration says, the manifest has the result."""
-    return ScopeColumn(part.column, part.map) if isinstance(part, FromColumn) else ""
+    return ScopeColumn(part.column, part.map) if isinstance(part, FromColumn) else None
 
 
-def _waiting(error: ParkedError, later: Sequence[Manifest]) -> ParkedError:
+def _told(manifest: Manifest, difference: Drift) -> dict[str, object]:
+    return {"manifest": manifest.id, **{k: v for k, v in asdict(difference).items() if v}}
+
+
+def _waiting(error: ParkedError, later: int) -> ParkedError:
     """The same, with how many extracts stand behind the parked one."""
     if not later:
         return error
-    what = f"{error.what} ({len(later)} later extracts of this scope wait)"
+    what = f"{error.what} ({later} later extracts of this scope wait)"
     return ParkedError(what, where=error.where, found=error.found, expected=error.expected, remedy=error.remedy)

@@ -32,11 +32,13 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({
     REJECTS: {  # one row per record that a layer did not take
         "table_name": "string", "scope_country": "string", "scope_entity": "string",
         "stage": "string",  # landing, bronze or silver
+        "batch": "string",  # of the commit that left them out; a batch that was never committed rejected nothing
         "manifest": "string", "file": "string", "position": "bigint",
         "rule": "string", "reason": "string", "record": "string", "run_id": "string", "rejected_at": "timestamp",
     },
     DRIFT: {  # one row per difference between what came and what the contract says
-        "table_name": "string", "scope_country": "string", "scope_entity": "string", "manifest": "string",
+        "table_name": "string", "scope_country": "string", "scope_entity": "string",
+        "batch": "string", "manifest": "string",
         "column_name": "string", "kind": "string",  # added, missing, widened, incompatible or case
         "found": "string", "expected": "string", "action": "string",  # rescued, added, widened or parked
         "run_id": "string", "recorded_at": "timestamp",
@@ -74,6 +76,20 @@ def append(root: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         raise StorageError(
             "the rows could not be written", where=f"ops.{table}", found=error, remedy="Is the disk full or read-only?"
         ) from error
+
+
+def forget(root: Path, table: str, *, table_name: str, batch: str) -> None:
+    """Remove what was recorded of a batch that was not committed."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    place = str(path(root, table))
+    try:
+        if DeltaTable.is_deltatable(place):
+            DeltaTable(place).delete(f"table_name = '{table_name}' and batch = '{batch}'")
+    except (DeltaError, OSError) as error:
+        where, remedy = f"ops.{table}", "Run again."
+        raise StorageError("rows could not be removed", where=where, found=error, remedy=remedy) from error
 
 
 def rows(root: Path, table: str, *, columns: Iterable[str], where: str = "true") -> list[dict[str, Any]]:

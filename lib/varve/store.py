@@ -1,15 +1,18 @@
 """The tables of the lake: plain Delta at `<lake>/<layer>/<table>`. The only module that imports `delta`.
 
-Every write names its transaction, so the same write a second time changes nothing. What can be answered from the Delta
-log alone (does it exist, which version, was this manifest loaded) is answered without a Spark job and without a
-session.
+Every write carries a mark of its own in its note, by which its commit is found: another run's is never taken for it.
+What can be answered from the Delta log alone (does it exist, which version, what do its commits say) is answered
+without a Spark job and without a session.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,20 +20,21 @@ from typing import Any, Final
 
 import deltalake
 import pyarrow
+import pyarrow.parquet as pq
 from delta.tables import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
-from pyarrow.parquet import filters_to_expression
-from pyspark.errors import AnalysisException
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType, _parse_datatype_string
 
-from varve.errors import DefectError, StorageError
+from varve.errors import OvertakenError, StorageError
 from varve.scope import SCOPE_COLUMNS
 from varve.unreadable import mending
 
 LAYERS: Final = ("bronze", "silver", "gold", "ops")
-ONCE: Final = 1  # the version of a transaction that happens once: a manifest's
 
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
 SMALL_FILE: Final = 32 * 1024**2
@@ -40,6 +44,9 @@ Conditions = Sequence[tuple[str, str, Any]]  # (column, operator, value), all of
 
 _TXN: Final = "spark.databricks.delta.write.txn{}"
 _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
+# How Delta says that another commit was first.
+_CONFLICT: Final = re.compile(r"(Concurrent|MetadataChanged|ProtocolChanged)\w*Exception|DELTA_CONCURRENT_\w+")
+_MARK: Final = "commit"  # in the note of a commit: what tells it from every other one
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +60,14 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """The transactions that a table has committed: `manifest in loaded`."""
+class Said:
+    """What a commit says of itself. operation: what Delta calls it; restored: the version that it went back to, -1 when
+    it named a time instead, None of any other commit."""
 
-    table: deltalake.DeltaTable | None
-
-    def __contains__(self, transaction: object) -> bool:
-        return self.table is not None and self.table.transaction_version(str(transaction)) is not None
+    version: int
+    note: Mapping[str, Any]
+    operation: str = ""
+    restored: int | None = None
 
 
 class Store:
@@ -89,9 +97,10 @@ class Store:
         log = self._log(layer, table)
         return None if log is None else log.version()
 
-    def loaded(self, layer: str, table: str) -> Loaded:
-        """The transactions of the table; `manifest.id in store.loaded(...)` says whether it was written."""
-        return Loaded(self._log(layer, table))
+    def identity(self, layer: str, table: str) -> str | None:
+        """What tells the table from one that was deleted and made again; None when there is no table."""
+        log = self._log(layer, table)
+        return None if log is None else str(log.metadata().id)
 
     def transaction(self, layer: str, table: str, name: str, *, version: int | None = None) -> int | None:
         """The version that the table's transaction `name` had reached, at a version when one is given."""
@@ -119,11 +128,15 @@ class Store:
 
     def notes(self, layer: str, table: str, *, since: int) -> dict[int, dict[str, Any]]:
         """What every commit after version `since` said of itself, by its version; `{}` of one that said nothing."""
+        return {said.version: dict(said.note) for said in self.said(layer, table, since=since)}
+
+    def said(self, layer: str, table: str, *, since: int = -1) -> list[Said]:
+        """The commits after version `since` that the Delta log still has, oldest first."""
         log = self._log(layer, table)
         if log is None or log.version() <= since:
-            return {}
+            return []
         commits = log.history(log.version() - since)
-        return {commit["version"]: _note_of(commit) for commit in commits if commit["version"] > since}
+        return sorted((_said(commit) for commit in commits if commit["version"] > since), key=lambda one: one.version)
 
     def columns(self, layer: str, table: str, *, version: int | None = None) -> tuple[str, ...]:
         """The names of a table's columns, at a version when one is given."""
@@ -161,23 +174,9 @@ class Store:
         filters = [[*here, *conditions] for conditions in where] or [here]
         # Pruned first: pyarrow takes some milliseconds for each file that it is told of.
         files = log.to_pyarrow_dataset(file_pruning_predicate=filters)
-        rows = files.to_table(columns=columns and list(columns), filter=filters_to_expression(filters))
+        rows = files.to_table(columns=columns and list(columns), filter=pq.filters_to_expression(filters))
         found: list[dict[str, Any]] = rows.to_pylist()
         return found
-
-    def metrics(self, layer: str, table: str) -> Commit:
-        """What the last commit added."""
-        log = self._log(layer, table)
-        if log is None:
-            return Commit()
-        last = log.history(1)[0]
-        numbers = {k: int(v) for k, v in last.get("operationMetrics", {}).items() if str(v).isdigit()}
-        return Commit(
-            version=log.version(),
-            rows=numbers.get("numOutputRows", 0),
-            files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", numbers.get("numAddedFiles", 0))),
-            bytes=numbers.get("numOutputBytes", numbers.get("numTargetBytesAdded", 0)),
-        )
 
     def tables(self) -> list[tuple[str, str]]:
         """(layer, table) of every table, sorted."""
@@ -225,42 +224,78 @@ class Store:
         table: str,
         *,
         txn: str,
-        version: int = ONCE,
+        version: int,
+        is_fenced: bool = False,
         partition_by: Sequence[str] = SCOPE_COLUMNS,
         properties: Mapping[str, str] | None = None,
         note: Mapping[str, Any] | None = None,
     ) -> Commit:
-        """Add rows under a transaction. A second append under the same name and version writes nothing.
+        """Add rows under a transaction. A second append under the same name and version writes nothing; is_fenced: it
+        raises StorageError, because another run has taken the number.
 
         Creates the table when it is absent (partition_by and properties count then); new columns widen it.
         """
-        reached = self.transaction(layer, table, txn)
-        if reached is not None and reached >= version:
+        log = self._log(layer, table)
+        before, marked = (None if log is None else log.version()), _marked(note)
+        if log is not None and self._is_reached(log, layer, table, txn, version, is_fenced):
             return Commit()
-        writer = rows.write.format("delta").mode("append").options(**_options(txn, version, note))
-        if self.exists(layer, table):
+        writer = rows.write.format("delta").mode("append").options(**_options(txn, version, marked))
+        if before is not None:
             writer = writer.option("mergeSchema", "true")
         else:
             writer = writer.partitionBy(*partition_by).options(**(properties or {}))
-        writer.save(self.path(layer, table))
-        return self._committed(layer, table, txn, version)
+        with _refused(layer, table):
+            writer.save(self.path(layer, table))
+        return self._written(layer, table, before, marked)
 
     def append_few(
         self, rows: Sequence[tuple[object, ...]], schema: StructType, layer: str, table: str, *,
-        txn: str, version: int = ONCE, note: Mapping[str, Any],
+        txn: str, version: int, is_fenced: bool = False, note: Mapping[str, Any],
     ) -> Commit:  # fmt: skip
         """Add a few rows of our own to a table that is there, as `append` does, without a Spark job."""
-        reached = self.transaction(layer, table, txn)
-        if reached is not None and reached >= version:
+        log = self._present(layer, table)
+        before, marked = log.version(), _marked(note)
+        if self._is_reached(log, layer, table, txn, version, is_fenced):
             return Commit()
-        deltalake.write_deltalake(
-            self.path(layer, table), _arrow(rows, schema), mode="append", schema_mode="merge",
-            commit_properties=deltalake.CommitProperties(
-                custom_metadata={"userMetadata": json.dumps(note)},
-                app_transactions=[deltalake.Transaction(txn, version)],
-            ),
-        )  # fmt: skip
-        return self._committed(layer, table, txn, version)
+        with _refused(layer, table):
+            deltalake.write_deltalake(
+                log, _arrow(rows, schema), mode="append", schema_mode="merge",
+                commit_properties=_properties(txn, version, marked),
+            )  # fmt: skip
+        return self._written(layer, table, before, marked)
+
+    def append_shared(self, rows: DataFrame, layer: str, table: str, *, note: Mapping[str, Any]) -> int:
+        """Add rows to a table that several processes write at once, and return how many; no row: no commit.
+
+        Spark writes the files and delta-rs commits them, because its commits are put-if-absent on a local disk too.
+        rows: the columns of the table, which is not partitioned."""
+        folder = f"batch-{secrets.token_hex(8)}"
+        place = Path(self.path(layer, table))
+        rows.write.mode("error").parquet(str(place / folder))
+        files = sorted((place / folder).glob("*.parquet"))
+        counts = {path: pq.read_metadata(path).num_rows for path in files}
+        actions: list[AddAction | RemoveAction] = [
+            AddAction(
+                path=f"{folder}/{path.name}", size=path.stat().st_size, partition_values={},
+                modification_time=int(path.stat().st_mtime * 1000), data_change=True,
+                stats=json.dumps({"numRecords": counts[path]}),
+            )
+            for path in files
+            if counts[path]
+        ]  # fmt: skip
+        if not actions:
+            shutil.rmtree(place / folder)
+            return 0
+        schema = deltalake.Schema.from_arrow(to_arrow_schema(rows.schema, timezone="UTC"))
+        properties = deltalake.CommitProperties(custom_metadata={"userMetadata": json.dumps(_marked(note))})
+        log = self._log(layer, table)
+        if log is None:
+            with suppress(DeltaError):  # another process has made it
+                create_table_with_add_actions(str(place), schema, [], mode="error")
+            log = deltalake.DeltaTable(str(place))
+        with _refused(layer, table):
+            log.create_write_transaction(actions, mode="append", schema=log.schema(), commit_properties=properties)
+        return sum(counts.values())
 
     def replace(
         self,
@@ -270,20 +305,23 @@ class Store:
         *,
         where: str | None = None,
         txn: str | None = None,
-        version: int = ONCE,
+        version: int = 0,
+        based_on: int | None = None,
         partition_by: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
         note: Mapping[str, Any] | None = None,
     ) -> Commit:
-        """Replace the table, or the rows that `where` names, in one commit: readers see the old rows or the new."""
-        options = _options(txn, version, note)
-        writer = rows.write.format("delta").mode("overwrite").options(**options)
+        """Replace the table, or the rows that `where` names, in one commit: readers see the old rows or the new.
+
+        based_on: the version that the rows were made from; raises StorageError when the table has gone on since."""
+        before, marked = self._still(layer, table, based_on), _marked(note)
+        writer = rows.write.format("delta").mode("overwrite").options(**_options(txn, version, marked))
         if where is not None:
             writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
         writer.save(self.path(layer, table))
-        return self._committed(layer, table, txn, version)
+        return self._written(layer, table, before, marked)
 
     def exchange(
         self,
@@ -296,7 +334,8 @@ class Store:
         when_insert: str,
         when_delete: str | None,
         txn: str | None = None,
-        version: int = ONCE,
+        version: int = 0,
+        based_on: int | None = None,
         note: Mapping[str, Any] | None = None,
     ) -> Commit:
         """Put the rows of `source` in place of those that they match, and add its others, in one commit with deletion
@@ -304,10 +343,12 @@ class Store:
 
         on: over the aliases `old` (the table) and `new` (the source); columns: of the table, all of which the source
         has; when_delete: which matched rows go and are not replaced. A replaced row takes nothing from the old one, so
-        of the table only what `on` names is read. source: checkpointed, Delta takes no copy of it.
+        of the table only what `on` names is read. source: checkpointed, Delta takes no copy of it. based_on: see
+        `replace`.
         """
+        before, marked = self._still(layer, table, based_on), _marked(note)
         values = {column: f"new.{column}" for column in columns}
-        with self._session_of_its_own(txn, version, note) as session:
+        with self._session_of_its_own(txn, version, marked) as session, _refused(layer, table):
             session.conf.set("spark.databricks.delta.merge.materializeSource", "none")
             # The join keeps every row of the source, so it cannot be broadcast; hashing it spares a sort of the table.
             session.conf.set("spark.sql.adaptive.enabled", "true")
@@ -317,48 +358,45 @@ class Store:
                 merge = merge.whenMatchedDelete(when_delete)
             merge = merge.whenMatchedUpdate(set=dict(values)).whenNotMatchedInsert(when_insert, dict(values))
             merge.withSchemaEvolution().execute()
-        return self._committed(layer, table, txn, version)
+        return self._written(layer, table, before, marked)
 
     def advance(
-        self, layer: str, table: str, *, txn: str, version: int = ONCE, note: Mapping[str, Any] | None = None
-    ) -> Commit:
-        """A commit of a transaction alone: no rows, no Spark job."""
-        log = self._log(layer, table)
-        if log is None:
-            raise StorageError("there is no such table", where=f"{layer}.{table}")
-        told = {} if note is None else {"userMetadata": json.dumps(note)}
-        log.create_write_transaction(
-            [], mode="append", schema=log.schema(),
-            commit_properties=deltalake.CommitProperties(
-                custom_metadata=told, app_transactions=[deltalake.Transaction(txn, version)]
-            ),
-        )  # fmt: skip
-        return Commit(version=log.version())
+        self, layer: str, table: str, *, txn: str, version: int, is_fenced: bool = False,
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:  # fmt: skip
+        """A commit of a transaction alone: no rows, no Spark job. Raises OvertakenError when it has gone further."""
+        log = self._present(layer, table)
+        before, marked = log.version(), _marked(note)
+        self._is_reached(log, layer, table, txn, version if is_fenced else version + 1, is_fenced=True)
+        with _refused(layer, table):
+            log.create_write_transaction(
+                [], mode="append", schema=log.schema(), commit_properties=_properties(txn, version, marked)
+            )
+        return self._written(layer, table, before, marked)
 
     def remove(self, where: Column, layer: str, table: str, *, note: Mapping[str, Any]) -> int:
         """Delete rows in one commit, and return how many. No row: no commit."""
-        before = self.version(layer, table)
-        with self._session_of_its_own(None, ONCE, note) as session:
+        before, marked = self.version(layer, table), _marked(note)
+        with self._session_of_its_own(None, 0, marked) as session, _refused(layer, table):
             DeltaTable.forPath(session, self.path(layer, table)).delete(where)
-        log = self._noted(layer, table, before, note)
-        return 0 if log is None else int(log.history(1)[0].get("operationMetrics", {}).get("numDeletedRows", 0))
+        commit = self._found(layer, table, before, marked)
+        return 0 if commit is None else int(commit.get("operationMetrics", {}).get("numDeletedRows", 0))
 
     def compact(self, layer: str, table: str, *, note: Mapping[str, Any]) -> Commit:
         """Put small files of a partition together and purge deleted rows, in one commit. Nothing to do: no commit."""
-        before = self.version(layer, table)
-        with self._session_of_its_own(None, ONCE, note) as session:
+        before, marked = self.version(layer, table), _marked(note)
+        with self._session_of_its_own(None, 0, marked) as session, _refused(layer, table):
             session.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_FILE))
             session.conf.set("spark.databricks.delta.optimize.maxFileSize", str(LARGE_FILE))
             session.sql(f"OPTIMIZE delta.`{self.path(layer, table)}`").collect()
-        if self._noted(layer, table, before, note) is None:
-            return Commit()
-        return self.metrics(layer, table)
+        commit = self._found(layer, table, before, marked)
+        return Commit() if commit is None else _commit_of(commit)
 
     def vacuum(self, layer: str, table: str, *, keep: timedelta | None = None) -> None:
         """Delete the files that no version younger than `keep` needs (None: the table's own, 7 days by default).
 
         Makes no commit: a commit that changes nothing would only lengthen the log."""
-        with self._session_of_its_own(None, ONCE, None) as session:
+        with self._session_of_its_own(None, 0, None) as session:
             session.conf.set("spark.databricks.delta.vacuum.logging.enabled", "false")
             hours = ""
             if keep is not None:  # less than the table's own on purpose
@@ -394,34 +432,66 @@ class Store:
             session.conf.set(_NOTE, json.dumps(note))
         yield session
 
-    def _noted(
-        self, layer: str, table: str, before: int | None, note: Mapping[str, Any]
-    ) -> deltalake.DeltaTable | None:
-        """The table after a statement that may have committed, once it is proved that a commit carries the note.
-
-        None when it has not committed."""
+    def _present(self, layer: str, table: str) -> deltalake.DeltaTable:
         log = self._log(layer, table)
-        if log is None or log.version() == before:
-            return None
-        if _note_of(log.history(1)[0]) != dict(note):
-            raise DefectError(
-                "a commit does not say what it is",
-                where=f"{layer}.{table}, version {log.version()}",
-                found=_note_of(log.history(1)[0]),
-                expected=dict(note),
-            )
+        if log is None:
+            raise StorageError("there is no such table", where=f"{layer}.{table}")
         return log
 
-    def _committed(self, layer: str, table: str, txn: str | None, version: int) -> Commit:
-        """The last commit, once it is proved that it carries the transaction."""
-        if txn is not None and self.transaction(layer, table, txn) != version:
-            raise DefectError(
-                "a write reported success and is not in the table's log",
-                where=f"{layer}.{table}",
-                found=f"transaction {txn} at {self.transaction(layer, table, txn)}",
-                expected=version,
-            )
-        return self.metrics(layer, table)
+    def _is_reached(
+        self, log: deltalake.DeltaTable, layer: str, table: str, txn: str, version: int, is_fenced: bool
+    ) -> bool:  # fmt: skip
+        """Whether the table has committed the transaction already; raises OvertakenError when that is a fence."""
+        reached = log.transaction_version(txn)
+        if reached is None or reached < version:
+            return False
+        if is_fenced:
+            raise _gone_on(f"{layer}.{table}", f"{txn} at {reached}", f"below {version}")
+        return True
+
+    def _still(self, layer: str, table: str, based_on: int | None) -> int | None:
+        """The version of the table, once it is known to be the one that a write was based on."""
+        now = self.version(layer, table)
+        if based_on is not None and now != based_on:
+            raise _gone_on(f"{layer}.{table}", f"version {now}", f"version {based_on}")
+        return now
+
+    def _written(self, layer: str, table: str, before: int | None, note: Mapping[str, Any]) -> Commit:
+        """The commit that a write made. Delta drops a write without a word when its transaction was reached before."""
+        commit = self._found(layer, table, before, note)
+        if commit is None:
+            raise _gone_on(f"{layer}.{table}", "no commit of this run", "one that carries its mark")
+        return _commit_of(commit)
+
+    def _found(
+        self, layer: str, table: str, before: int | None, note: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:  # fmt: skip
+        """The commit after version `before` that carries the mark of a note, None when there is none."""
+        log, since = self._log(layer, table), -1 if before is None else before
+        if log is None or log.version() <= since:
+            return None
+        commits = log.history(log.version() - since)
+        return next((commit for commit in commits if _whole_note(commit).get(_MARK) == note[_MARK]), None)
+
+
+@contextmanager
+def _refused(layer: str, table: str) -> Iterator[None]:
+    """Turns a commit that is refused because another one was first into an OvertakenError."""
+    try:
+        yield
+    except CommitFailedError as error:
+        raise _gone_on(f"{layer}.{table}", str(error).splitlines()[0], "no other commit meanwhile") from error
+    except (PySparkException, Py4JJavaError) as error:
+        if (found := _CONFLICT.search(str(error))) is None:
+            raise
+        raise _gone_on(f"{layer}.{table}", found[0], "no other commit meanwhile") from error
+
+
+def _gone_on(where: str, found: str, expected: str) -> OvertakenError:
+    return OvertakenError(
+        "another run has written the table meanwhile", where=where, found=found, expected=expected,
+        remedy="Nothing of this write was kept: run again to go on from what the other run left.",
+    )  # fmt: skip
 
 
 def _arrow(rows: Sequence[tuple[object, ...]], schema: StructType) -> pyarrow.Table:
@@ -431,8 +501,23 @@ def _arrow(rows: Sequence[tuple[object, ...]], schema: StructType) -> pyarrow.Ta
     return pyarrow.Table.from_arrays(arrays, schema=arrow)
 
 
+def _said(commit: Mapping[str, Any]) -> Said:
+    operation = str(commit.get("operation", ""))
+    restored = None
+    if operation == "RESTORE":
+        version = str((commit.get("operationParameters") or {}).get("version"))
+        restored = int(version) if version.isdigit() else -1
+    return Said(commit["version"], _note_of(commit), operation, restored)
+
+
 def _note_of(commit: Mapping[str, Any]) -> dict[str, Any]:
     """What a commit says of itself; of another system's commit nothing, whatever it wrote there."""
+    note = _whole_note(commit)
+    note.pop(_MARK, None)
+    return note
+
+
+def _whole_note(commit: Mapping[str, Any]) -> dict[str, Any]:
     try:
         note = json.loads(commit.get("userMetadata") or "{}")
     except ValueError:
@@ -440,10 +525,31 @@ def _note_of(commit: Mapping[str, Any]) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _options(txn: str | None, version: int, note: Mapping[str, Any] | None) -> dict[str, str]:
-    options: dict[str, str] = {}
+def _marked(note: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A note by which its commit can be told from every other one."""
+    return {**(note or {}), _MARK: secrets.token_hex(8)}
+
+
+def _commit_of(commit: Mapping[str, Any]) -> Commit:
+    numbers = {k: int(v) for k, v in commit.get("operationMetrics", {}).items() if str(v).isdigit()}
+    return Commit(
+        version=commit["version"],
+        rows=numbers.get("numOutputRows", numbers.get("num_added_rows", 0)),
+        files=numbers.get("numFiles", numbers.get("numTargetFilesAdded", numbers.get("numAddedFiles", 0))),
+        bytes=numbers.get("numOutputBytes", numbers.get("numTargetBytesAdded", 0)),
+    )
+
+
+def _properties(txn: str, version: int, note: Mapping[str, Any]) -> deltalake.CommitProperties:
+    """Of a commit by delta-rs that is refused when another one was first."""
+    return deltalake.CommitProperties(
+        custom_metadata={"userMetadata": json.dumps(note)}, max_commit_retries=0,
+        app_transactions=[deltalake.Transaction(txn, version)],
+    )  # fmt: skip
+
+
+def _options(txn: str | None, version: int, note: Mapping[str, Any]) -> dict[str, str]:
+    options = {"userMetadata": json.dumps(note)}
     if txn is not None:
         options |= {"txnAppId": txn, "txnVersion": str(version)}
-    if note is not None:
-        options["userMetadata"] = json.dumps(note)
     return options

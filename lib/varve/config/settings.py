@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from varve.config.documents import is_secretive
-from varve.config.models import Model, Name
+from varve.config.models import Model, ModuleName, Name
 from varve.config.secrets import EXPECTED, REFERENCE, Secret
 
 
@@ -62,14 +62,33 @@ class Pseudonyms(Model):
         return self
 
 
+class BatchLimits(Model):
+    """How much one commit of a table takes in; a single extract that is larger is one commit all the same."""
+
+    size: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kmgt]$")] = "4g"
+    """Of the records in raw, which are compressed."""
+    manifests: Annotated[int, Strict(), Field(ge=1)] = 1000
+
+    @property
+    def bytes(self) -> int:
+        """The size in bytes."""
+        return int(self.size[:-1]) << 10 * ("kmgt".index(self.size[-1]) + 1)
+
+
 class Settings(Model):
     """Where the lake is and how big its engine may be. Paths are relative to the folder that holds `conf`."""
 
     lake: Annotated[str, Field(min_length=1)] = "lake"
     """The lake's root: a folder, or a URL such as abfss://… or s3a://…"""
     spark: Spark = Field(default_factory=Spark)
+    batch: BatchLimits = Field(default_factory=BatchLimits)
     pseudonyms: Pseudonyms | None = None
     """Needed as soon as a contract has personal columns; with --env local a key is made in the lake when absent."""
+    transforms: tuple[ModuleName, ...] | None = None
+    """Modules of the company's own: in the folder that holds conf, below its lib, or installed; absent: the folder
+    `transforms` beside conf or below its lib, if there is one."""
+    connectors: tuple[str, ...] = ()
+    """Modules with kinds of sources of your own; looked for in the folder that holds conf, below its lib, installed."""
 
     def for_local_use(self) -> Settings:
         """These settings with the default key of a lake on one machine, when they name none."""

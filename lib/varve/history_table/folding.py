@@ -63,14 +63,14 @@ def fold(table: HistoryTable) -> Fold:
 
 def _fold(table: HistoryTable, head: int, mark: int) -> Fold:
     """Fold a table that was folded before, up to `mark`."""
+    moved = mark < head and upkeep.rearrangements(table, mark)
+    trimmed = horizon.trim(table) if moved else 0
     folded = table.store.version(table.layer, table.entity)
     assert folded is not None
     try:
         behind = table.unfolded.behind(folded)
     except StorageError as error:  # the log was cleaned up behind the watermark
         return rebuild(table, f"what was folded cannot be told from what was not: {error}")
-    moved = mark < head and upkeep.rearrangements(table, mark)
-    trimmed = horizon.trim(table) if moved else 0
     if reason := table.outgrown():
         return rebuild(table, reason)
     if behind is None:
@@ -90,7 +90,8 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | 
     """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load.
 
     behind: what the versions lack, when only its scopes are made anew."""
-    head, mark = table.head(), table.watermark()
+    folded = table.store.version(table.layer, table.entity)
+    head, mark = table.head(), table.watermark(version=folded)
     assert head is not None
     where = in_scopes(behind.scopes) if behind else None
     log, seen = table.log(version=head).filter(where or "true"), Observation()
@@ -99,7 +100,7 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | 
     commit = table.store.replace(
         history.timeline(log, table.policy, seen=seen).sortWithinPartitions(*_in_order(table)),
         table.layer, table.entity, where=where,
-        txn=FOLD if mark is None or mark < head else None, version=head,
+        txn=FOLD if mark is None or mark < head else None, version=head, based_on=folded,
         partition_by=PARTITIONS, properties=table.properties(), note=note,
     )  # fmt: skip
     if seen.get["doubtful"]:  # not every key has a version
@@ -148,7 +149,7 @@ def _fold_small(table: HistoryTable, behind: Behind) -> Fold:
         rows = kept.observe(stayed, F.count("*").alias("rows")).unionByName(again)
         commit = table.store.replace(
             rows.coalesce(1), table.layer, table.entity, where=where,
-            txn=FOLD, version=behind.head, note=table.fold_note(behind.head),
+            txn=FOLD, version=behind.head, based_on=behind.folded, note=table.fold_note(behind.head),
         )  # fmt: skip
     finally:
         again.unpersist()
@@ -195,14 +196,15 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
             rows = lacking.applied(versions, behind, split).filter(in_scopes(behind.scopes))
             commit = table.store.replace(
                 rows.repartition(*p.identity).sortWithinPartitions(*_in_order(table)), table.layer, table.entity,
-                where=in_scopes(behind.scopes), txn=FOLD, version=head, note=note,
+                where=in_scopes(behind.scopes), txn=FOLD, version=head, based_on=behind.folded, note=note,
             )  # fmt: skip
         else:
             commit = table.store.exchange(
                 F.broadcast(changed) if counts.get["all"] <= BROADCAST_BELOW_ROWS else changed,
                 table.layer, table.entity, on=_on(table, behind, split), columns=versions.columns,
                 when_insert=f"new.{history.OLD_KEY} is null",
-                when_delete=None if split.late is None else "new._is_gone", txn=FOLD, version=head, note=note,
+                when_delete=None if split.late is None else "new._is_gone", txn=FOLD, version=head,
+                based_on=behind.folded, note=note,
             )  # fmt: skip
         return Fold(commit.version, came, gone, quarantined=tied)
     finally:
@@ -256,7 +258,7 @@ def _mark_waiting(
         schema = table.log_schema(None)
         others = [F.lit(None).cast(f.dataType).alias(f.name) for f in schema if f.name not in names]
         rows = waiting.select(*names, *others).withColumn("record", F.lit("waiting"))
-        table.append_records(rows, txn=txn, version=head, note=table.log_note("waiting"))
+        table.append_marks(rows, txn=txn, version=head, kind="waiting")
     waiting.unpersist()
 
 

@@ -280,7 +280,7 @@ def _record(table: HistoryTable, moment: datetime, lots: Mapping[Scope, _Lot]) -
         }  # fmt: skip
         rows.append(tuple(values.get(f.name) for f in schema))
     frame = table.store.frame(rows, schema)
-    table.append_records(frame, txn=HORIZON, version=_number(moment), note={"kind": HORIZON})
+    table.append_marks(frame, txn=HORIZON, version=_number(moment), kind=HORIZON)
 
 
 def _pictured_behind(table: HistoryTable) -> set[Scope]:
@@ -300,7 +300,8 @@ def _anchor(table: HistoryTable, moment: datetime, scopes: set[Scope]) -> None:
     assert found is not None
     names, at = list(table.policy.identity), F.lit(moment)
     where = in_scopes(sorted(scopes))
-    logged = table.store.read(table.layer, table.log_table).filter(where)
+    head = table.head()
+    logged = table.store.read(table.layer, table.log_table, version=head).filter(where)
     later = {c: F.lit(None).cast("string") for c in table.policy.payload if c not in logged.columns}
     changes = history.expired(logged.filter("record = 'change'").withColumns(later), moment, table.policy)
     changes = changes.drop(*later).withColumn("record", F.lit("change"))
@@ -316,6 +317,6 @@ def _anchor(table: HistoryTable, moment: datetime, scopes: set[Scope]) -> None:
         rows.unionByName(marks, allowMissingColumns=True).select(
             *(F.col(f.name).cast(f.dataType).alias(f.name) for f in logged.schema)
         ),
-        table.layer, table.log_table, where=where, txn=upkeep.ANCHORED, version=_number(moment),
+        table.layer, table.log_table, where=where, txn=upkeep.ANCHORED, version=_number(moment), based_on=head,
         note={"kind": upkeep.ANCHORED, "horizon": moment.isoformat()},
     )  # fmt: skip

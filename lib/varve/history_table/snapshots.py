@@ -23,6 +23,7 @@ from varve.history import Policy
 from varve.history_table import assertions, snapshot_records
 from varve.history_table.positions import is_at, is_before
 from varve.history_table.snapshot_records import Record, may_reach, scope_of
+from varve.loads import Batch, transaction
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.store import Commit
 
@@ -327,8 +328,8 @@ def _published(
 # --- logging --------------------------------------------------------------------------------------------------
 
 
-def append(table: HistoryTable, comparison: Comparison) -> Commit:
-    """Log the snapshot: its records, its differences and what they make necessary to say again; one commit, once."""
+def append(table: HistoryTable, comparison: Comparison, batch: Batch) -> Commit:
+    """Log the snapshot: its records, its differences and what they make necessary to say again; one commit."""
     snapshot, policy = comparison.snapshot, table.policy
     table.widen_log()
     schema = table.log_schema(comparison.changes)
@@ -336,8 +337,9 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
     if not comparison.differs and comparison.excluded is None and table.store.exists(table.layer, table.log_table):
         release(comparison)
         return table.store.append_few(
-            records, schema, table.layer, table.log_table, txn=snapshot.manifest, note=table.log_note("snapshot")
-        )
+            records, schema, table.layer, table.log_table, txn=transaction(table.layer, table.log_table),
+            version=batch.number, is_fenced=True, note={**table.log_note("snapshot"), **batch.note()},
+        )  # fmt: skip
     rows = table.store.frame(records, schema)
     if comparison.changes is not None and comparison.differs:
         stated = comparison.changes.select(
@@ -354,9 +356,7 @@ def append(table: HistoryTable, comparison: Comparison) -> Commit:
             rows = rows.unionByName(table.as_log(again))
     if comparison.excluded is not None:  # so that nothing is asserted of them later
         rows = rows.unionByName(_excluded(comparison.excluded, snapshot, schema, policy))
-    commit = table.append_records(
-        rows, txn=snapshot.manifest, note=table.log_note("changes" if comparison.differs else "snapshot")
-    )
+    commit = table.append_batch(rows, batch, "changes" if comparison.differs else "snapshot")
     release(comparison)
     return commit
 

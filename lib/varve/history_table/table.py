@@ -28,9 +28,10 @@ from varve.history_table.horizon import Expiry
 from varve.history_table.snapshots import Comparison, Snapshot
 from varve.history_table.unfolded import Unfolded
 from varve.history_table.upkeep import Compaction
+from varve.loads import Batch, Load, transaction
 from varve.privacy import silver_schema
 from varve.scope import SCOPE_COLUMNS, in_scopes
-from varve.store import Commit, Loaded, Store
+from varve.store import Commit, Store
 
 if TYPE_CHECKING:
     from varve.contract import Contract
@@ -100,9 +101,10 @@ class HistoryTable:
         """The session of the store."""
         return self.store.spark
 
-    def loaded(self) -> Loaded:
-        """The manifests that the log holds: `manifest.id in table.loaded()`; no Spark job."""
-        return self.store.loaded(self.layer, self.log_table)
+    def batch(self, *holds: Load, run: str = "") -> Batch:
+        """The next batch of the log: what its commit says that it holds of extracts; no Spark job."""
+        reached = self.store.transaction(self.layer, self.log_table, transaction(self.layer, self.log_table))
+        return Batch((reached or 0) + 1, holds, run)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -196,22 +198,23 @@ class HistoryTable:
 
     # --- appending --------------------------------------------------------------------------------------------
 
-    def append(self, changes: DataFrame, *, txn: str, is_empty: bool = False) -> Commit:
-        """Log changes under the name of their manifest; the second time is a no-op.
+    def append(self, changes: DataFrame, batch: Batch, *, is_empty: bool = False) -> Commit:
+        """Log changes as a batch. Raises OvertakenError when its number is taken: by itself, or by another run.
 
         Reads no history, but for the keys whose changes come from before a snapshot that is in the log already.
         changes: identity, payload and history.CHANGE_COLUMNS, those behind the horizon are left out; is_empty: the
-        caller has counted, there is no row: only the name is logged, without a Spark job.
+        caller has counted, there is no row: only what it holds is logged, without a Spark job.
         """
-        if txn in self.loaded():
-            return Commit()
         if is_empty and self.store.exists(self.layer, self.log_table):
-            return self.store.advance(self.layer, self.log_table, txn=txn, note=self.log_note("changes"))
+            return self.store.advance(
+                self.layer, self.log_table, txn=transaction(self.layer, self.log_table), version=batch.number,
+                is_fenced=True, note={**self.log_note("changes"), **batch.note()},
+            )  # fmt: skip
         changes = horizon.ahead(self, changes if self._schema is None else self.shaped(changes))
         self.widen_log()
         again = assertions.reassertions(self, changes)
         rows = self.as_log(changes) if again is None else self.as_log(changes).unionByName(self.as_log(again))
-        return self.append_records(rows, txn=txn, note=self.log_note("changes"))
+        return self.append_batch(rows, batch, "changes")
 
     def compare(self, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None = None) -> Comparison:
         """A snapshot beside the state before it; writes nothing. See `snapshots.compare`.
@@ -220,16 +223,23 @@ class HistoryTable:
         horizon.must_not_hide_snapshot(self, snapshot)
         return snapshots.compare(self, rows, snapshot, excluded)
 
-    def append_snapshot(self, comparison: Comparison) -> Commit:
-        """Log a snapshot under the name of its manifest; the second time is a no-op."""
-        return snapshots.append(self, comparison)
+    def append_snapshot(self, comparison: Comparison, batch: Batch) -> Commit:
+        """Log a snapshot as a batch. Raises OvertakenError when its number is taken."""
+        return snapshots.append(self, comparison, batch)
 
-    def append_records(self, rows: DataFrame, *, txn: str, note: Mapping[str, Any], version: int = 1) -> Commit:
-        """Log rows of any record kind; rows: the columns of the log."""
+    def append_batch(self, rows: DataFrame, batch: Batch, kind: str) -> Commit:
+        """Log rows that say something about entities; rows: the columns of the log; kind: of the commit's note."""
         return self.store.append(
-            rows, self.layer, self.log_table, txn=txn, version=version, note=note,
-            partition_by=(*SCOPE_COLUMNS, "record"),
+            rows, self.layer, self.log_table, txn=transaction(self.layer, self.log_table), version=batch.number,
+            is_fenced=True, note={**self.log_note(kind), **batch.note()}, partition_by=(*SCOPE_COLUMNS, "record"),
             properties=self._log_properties(),
+        )  # fmt: skip
+
+    def append_marks(self, rows: DataFrame, *, txn: str, version: int, kind: str) -> Commit:
+        """Log what the table itself needs to know; the second time is a no-op. rows: the columns of the log."""
+        return self.store.append(
+            rows, self.layer, self.log_table, txn=txn, version=version, note={"kind": kind},
+            partition_by=(*SCOPE_COLUMNS, "record"), properties=self._log_properties(),
         )  # fmt: skip
 
     def log_note(self, kind: str) -> dict[str, Any]:
@@ -269,11 +279,12 @@ class HistoryTable:
         if not wider:
             return
         self.fold()
+        head = self.head()
         self.store.replace(
             logged.select(*(self._as_contracted(f) if f in wider else f.name for f in logged.schema)),
             self.layer, self.log_table, partition_by=(*SCOPE_COLUMNS, "record"),
             properties=self._log_properties(),
-            note={"kind": upkeep.WIDENED, "columns": sorted(f.name for f in wider)},
+            based_on=head, note={"kind": upkeep.WIDENED, "columns": sorted(f.name for f in wider)},
         )  # fmt: skip
         self.fold()  # moves the mark
 
@@ -349,7 +360,8 @@ class HistoryTable:
         """Mend exactly the keys that the audit finds, from the log, in one commit."""
         if reason := self.outgrown():
             return self.rebuild(reason)
-        p, versions, mark = self.policy, self.versions(), self.watermark()
+        folded = self.store.version(self.layer, self.entity)
+        p, versions, mark = self.policy, self.versions(version=folded), self.watermark(version=folded)
         bad = self.audit().select(*p.identity).distinct().persist()
         try:
             scopes = bad.select(*SCOPE_COLUMNS).distinct().collect()
@@ -360,7 +372,7 @@ class HistoryTable:
             removed, inserted = history.of_identities(versions, bad, p.identity).count(), mended.count()
             note = {"kind": "repair", "watermark": mark}
             commit = self.store.replace(
-                kept.unionByName(mended), self.layer, self.entity, where=in_scopes(scopes), note=note
+                kept.unionByName(mended), self.layer, self.entity, where=in_scopes(scopes), based_on=folded, note=note
             )
             mended.unpersist()
             return Fold(commit.version, inserted, removed)

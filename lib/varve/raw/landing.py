@@ -1,10 +1,11 @@
-"""Writes one extract: files first, each synced and verified, the manifest last."""
+"""Writes one extract: files first, synced and verified; the manifest last, under the next number of its dataset."""
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,15 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.errors import StorageError
-from varve.raw import disk
-from varve.raw import manifest as manifest_file
-from varve.raw.manifest import Manifest, RawFile
+from varve.errors import OvertakenError, StorageError
+from varve.framing import Batch, type_name
+from varve.raw.catalog import Catalog, RawDataset
+from varve.raw.manifest import Manifest, RawFile, encode
+from varve.storage import Absent, Taken
 
 _MOST_CELLS: Final = 2_000_000  # of one row group in memory
 _MOST_TEXT: Final = 32 * 2**20  # [characters] of one row group in memory
+_BLOCK: Final = 2**22  # [bytes] that are read at once
 
 
 class Record(Protocol):
@@ -36,123 +39,259 @@ class Record(Protocol):
     def reason(self) -> str | None: ...
 
 
-@contextmanager
-def claim(lake: str | Path, source: str, dataset: str) -> Iterator[None]:
-    """The right to land extracts of this dataset; raises StorageError while another process has it.
-
-    What dead attempts left is removed first: it has no manifest, and whoever holds the claim is the only living writer.
-    """
-    folder = Path(lake, "raw", source, dataset)
-    with disk.Claim(folder):
-        for extract in folder.glob("country=*/entity=*/day=*/extract=*"):
-            if not (extract / manifest_file.NAME).exists():
-                shutil.rmtree(extract)
-        yield
-
-
 @dataclass(slots=True)
-class Landing:
-    """The landing of one extract, for use under `claim` and in a `with`: without `publish`, nothing remains.
+class Publisher:
+    """Lands extracts of one dataset, each under the next number. known: what was published before it began.
 
-    draft: the manifest as far as it is known before the first read.
+    Two of them at once are safe: whoever publishes second finds the number taken, discards its work and raises
+    StorageError.
     """
 
-    lake: str | Path
-    draft: Manifest
-    folder: Path = field(init=False)
-    _files: list[RawFile] = field(default_factory=list)
-    _published: bool = False
+    dataset: RawDataset
+    known: Catalog
+    last: int = field(init=False)
+    _ids: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        draft = self.draft
-        dataset = Path(self.lake, "raw", draft.source, draft.dataset)
-        for path in dataset.glob(f"country=*/entity=*/day=*/extract={draft.id}/{manifest_file.NAME}"):
-            raise StorageError("this extract has landed already", where=str(path.parent), found=draft.id)
-        day = f"day={draft.started_at.astimezone(UTC):%Y-%m-%d}"
-        scope = (f"country={draft.scope_country}", f"entity={draft.scope_entity}")
-        self.folder = dataset.joinpath(*scope, day, f"extract={draft.id}")
-        disk.make_folder(self.folder)
+        self.last = self.known.last
+        self._ids = {one.id for one in self.known}
+
+    def landing(self, draft: Manifest) -> Landing:
+        """The landing of one extract. draft: the manifest as far as it is known before the first read.
+
+        Raises StorageError when an extract of this id was published before."""
+        self.refuse_known(draft)
+        return Landing(self, draft)
+
+    def refuse_known(self, draft: Manifest) -> None:
+        """Raise StorageError when an extract of this id was published before."""
+        if draft.id in self._ids:
+            raise StorageError("this extract has landed already", where=f"raw.{draft.table}", found=draft.id)
+
+    def must_be_next(self, manifest: Manifest) -> None:
+        """Raise OvertakenError when the next number is taken already."""
+        number = self.last + 1
+        if self.dataset.files.size(self.dataset.numbers.key(number)) is not None:
+            raise _overtaken(manifest, number)
+
+    def take_number(self, manifest: Manifest) -> Manifest:
+        """Publish a manifest: from here on the extract exists."""
+        number = self.last + 1
+        try:
+            self.dataset.numbers.put(number, encode(manifest))
+        except Taken as error:
+            raise _overtaken(manifest, number) from error
+        self.last = number
+        self._ids.add(manifest.id)
+        return msgspec.structs.replace(manifest, number=number)
+
+
+def _overtaken(manifest: Manifest, number: int) -> OvertakenError:
+    return OvertakenError(
+        "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
+        found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
+    )  # fmt: skip
+
+
+@contextmanager
+def publishing(dataset: RawDataset) -> Iterator[Publisher]:
+    """Land extracts of a dataset, under its lease. What dead attempts left is removed."""
+    publisher = Publisher(dataset, dataset.catalog())
+    _clear_dead(dataset, publisher.last)
+    yield publisher
+    if publisher.last > publisher.known.last:
+        _clear_dead(dataset, publisher.last)
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """What is being written: an extract that is to take this number. Once the number is taken, it is dead."""
+
+    number: int
+    folder: str
+
+
+def _clear_dead(dataset: RawDataset, last: int) -> None:
+    """Remove what attempts left that can never be published: the number that they were to take is taken."""
+    for entry in list(dataset.files.list(f"{dataset.folder}/attempts")):
+        if not entry.key.endswith(".json"):
+            continue
+        try:
+            attempt = msgspec.json.decode(dataset.files.read(entry.key), type=_Attempt)
+        except (Absent, msgspec.MsgspecError):
+            continue
+        if attempt.number <= last:
+            token = entry.key.rpartition("/")[2].removesuffix(".json")
+            _remove(dataset, attempt, token)
+
+
+def _remove(dataset: RawDataset, attempt: _Attempt, token: str) -> None:
+    """Remove the files of an attempt that were not published, its workspace and, last, the note of it."""
+    listed = {f"{attempt.folder}/{file.name}" for file in _listed(dataset, attempt, token)}
+    for entry in list(dataset.files.list(attempt.folder)):
+        if f"-{token}-" in entry.key and entry.key not in listed:
+            dataset.files.delete(entry.key)
+    dataset.files.clear(f"{dataset.folder}/attempts/{token}")
+    dataset.files.delete(f"{dataset.folder}/attempts/{token}.json")
+
+
+def _listed(dataset: RawDataset, attempt: _Attempt, token: str) -> Sequence[RawFile]:
+    """The files of an attempt that its manifest lists, if it was published before it died."""
+    with suppress(Absent):
+        manifest = dataset.manifest(attempt.number)
+        return [file for file in manifest.files if f"-{token}-" in file.name]
+    return ()
+
+
+class Landing:
+    """The landing of one extract, for use in a `with`: without `publish`, nothing remains."""
+
+    def __init__(self, publisher: Publisher, draft: Manifest) -> None:
+        self.draft = draft
+        self._publisher, self._dataset, self._store = publisher, publisher.dataset, publisher.dataset.files
+        self._token = secrets.token_hex(4)
+        self._attempt = _Attempt(publisher.last + 1, draft.folder)
+        self._files: list[RawFile] = []
+        self._types: tuple[str, ...] = ()
+        self._open = ExitStack()
+        self._work = Path()
+        self._note = self._tag = ""
 
     def __enter__(self) -> Landing:
+        attempts = f"{self._dataset.folder}/attempts/{self._token}"
+        self._note = f"{attempts}.json"
+        self._tag = self._store.put(self._note, msgspec.json.encode(self._attempt))
+        self._work = self._open.enter_context(self._store.workspace(attempts))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._published:
-            with suppress(OSError):
-                shutil.rmtree(self.folder)
+        self._open.close()
+        with suppress(StorageError):  # a later run clears it up
+            _remove(self._dataset, self._attempt, self._token)
 
-    def receive(self, source: Path, *, sha256: str) -> Path | None:
-        """Keep the exact bytes of `source`; None if they are not those of the digest any more (it is being written)."""
-        kept = self.folder / f"received-{source.name[-100:]}"
-        disk.write_new(kept, lambda temporary: disk.copy(source, temporary))
-        if disk.sha256(kept) != sha256:
-            return None
-        self._files.append(RawFile(name=kept.name, role="received", bytes=kept.stat().st_size, sha256=sha256))
-        return kept
+    def receive(self, source: Path) -> str:
+        """Copy the exact bytes of `source` beside the lake, read once, and return their sha256."""
+        copy, digest = self._received(source.name), hashlib.sha256()
+        with source.open("rb") as received, copy.open("xb") as kept:
+            while block := received.read(_BLOCK):
+                digest.update(block)
+                kept.write(block)
+        return digest.hexdigest()
 
-    def frame(self, records: Iterable[Record], names: Sequence[str]) -> tuple[int, int]:
-        """Write the records; returns (rows, rejected). `names` may grow while the records are read."""
-        good = _Parts(self.folder, "records", "part")
-        bad = _Parts(self.folder, "rejects", "rejects")
+    def keep(self, draft: Manifest) -> Path:
+        """Make what was received a file of the extract, whose id is known now.
+
+        Returns a local file with these bytes, there until the landing ends."""
+        self._publisher.refuse_known(draft)
+        self.draft, self._attempt = draft, _Attempt(self._attempt.number, draft.folder)
+        self._tag = self._store.replace(self._note, msgspec.json.encode(self._attempt), tag=self._tag)
+        copy = self._received(draft.origin.path)
+        self._put(copy, "received", keep=True)
+        return copy
+
+    def _received(self, path: str) -> Path:
+        return self._work / f"received-{self._token}-{path.rpartition('/')[2][-100:]}"
+
+    def frame(self, records: Iterable[Record | Batch], names: Sequence[str]) -> tuple[int, int]:
+        """Write the records; returns (rows, rejected). `names` may grow while the records are read.
+
+        Good records are either all text or all in batches; of batches the manifest tells the types."""
+        good, bad = _Parts(self, "records"), _Parts(self, "rejects")
         with good, bad:
             for record in records:
-                if record.reason is None:
+                if isinstance(record, Batch):
+                    good.add_batch(record)
+                elif record.reason is None:
                     good.add(record.position, record.text, record.values, len(names))
                 else:
                     bad.add(record.position, record.text, (record.reason,), 1)
             good.close(width=len(names), always=True)
             bad.close(width=1, always=False)
-        self._files += [*good.files, *bad.files]
-        return sum(f.rows for f in good.files), sum(f.rows for f in bad.files)
+        self._types = good.types
+        return good.rows, bad.rows
+
+    def add_overlap(self, digests: bytes, rows: int) -> None:
+        """Keep the digests of rows that the next window will read again."""
+        path = self._work / f"overlap-{self._token}"
+        path.write_bytes(digests)
+        self._put(path, "overlap", rows=rows)
 
     def discard_records(self) -> None:
         """Forget what was framed: the file turned out to be unreadable further on."""
-        for path in self.folder.iterdir():
-            if not path.name.startswith("received-"):
-                path.unlink()
-        self._files = [f for f in self._files if f.role == "received"]
+        for file in self._files:
+            if file.role != "received":
+                self._store.delete(f"{self.draft.folder}/{file.name}")
+        self._files = [file for file in self._files if file.role == "received"]
+        self._types = ()
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Verify every file, then publish the manifest: from here on the extract exists."""
+        self._publisher.must_be_next(manifest)  # who is overtaken may find its files cleared away
         for file in self._files:
-            _verify(self.folder / file.name, file)
-        landed = msgspec.structs.replace(manifest, files=tuple(self._files), landed_at=datetime.now(UTC))
-        content = manifest_file.encode(landed)
-        disk.write_new(self.folder / manifest_file.NAME, lambda temporary: _put(temporary, content))
-        self._published = True
-        return msgspec.structs.replace(landed, folder=str(self.folder))
+            self._verify(file)
+        return self._publisher.take_number(
+            msgspec.structs.replace(manifest, types=self._types, files=tuple(self._files), landed_at=datetime.now(UTC))
+        )
 
+    def file(self, role: Literal["records", "rejects"]) -> Path:
+        """Where the next file of a role is written, before `put` gives it to the store."""
+        prefix = "part" if role == "records" else role
+        number = sum(file.role == role for file in self._files)
+        return self._work / f"{prefix}-{self._token}-{number:05d}.parquet"
 
-def _put(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    def put(self, path: Path, role: Literal["records", "rejects"], rows: int) -> None:
+        """Give a finished file to the store."""
+        if (found := pq.read_metadata(path).num_rows) != rows:
+            raise StorageError("the file lacks records", where=str(path), found=f"{found} rows", expected=f"{rows}")
+        self._put(path, role, rows=rows)
 
+    def _put(
+        self,
+        path: Path,
+        role: Literal["received", "records", "rejects", "overlap"],
+        *,
+        rows: int = 0,
+        keep: bool = False,
+    ) -> None:
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        self._files.append(RawFile(name=path.name, role=role, bytes=path.stat().st_size, sha256=digest, rows=rows))
+        given = path
+        if keep:
+            given = path.with_name(f"{path.name}.given")
+            given.hardlink_to(path)
+        self._store.put_file(f"{self.draft.folder}/{path.name}", given)
 
-def _verify(path: Path, file: RawFile) -> None:
-    """Read back what was written: the digest of bytes received, the row count of what we framed."""
-    size = path.stat().st_size
-    if size != file.bytes or disk.sha256(path) != file.sha256:
-        found, expected = f"{size} bytes", f"{file.bytes} bytes, sha256 {file.sha256}"
-        raise StorageError("the disk does not hold what was written", where=str(path), found=found, expected=expected)
-    if file.role == "received":
-        return
-    if (rows := pq.read_metadata(path).num_rows) != file.rows:
-        raise StorageError("the file lacks records", where=str(path), found=f"{rows} rows", expected=f"{file.rows}")
+    def _verify(self, file: RawFile) -> None:
+        """Read back what was written."""
+        key = f"{self.draft.folder}/{file.name}"
+        size, digest = self._store.size(key), hashlib.sha256()
+        for start in range(0, size or 0, _BLOCK):
+            digest.update(self._store.read(key, start=start, length=_BLOCK))
+        if size != file.bytes or digest.hexdigest() != file.sha256:
+            raise StorageError(
+                "the store does not hold what was written", where=f"{self._store.root}/{key}",
+                found=f"{size} bytes", expected=f"{file.bytes} bytes, sha256 {file.sha256}", remedy="Run again.",
+            )  # fmt: skip
 
 
 class _Parts:
-    """Writes batches to numbered Parquet files; a new file begins when a record brings fields not seen before."""
+    """Writes batches to numbered Parquet files; a new file begins when a record brings fields not seen before.
 
-    def __init__(self, folder: Path, role: Literal["records", "rejects"], prefix: str) -> None:
-        self.files: list[RawFile] = []
-        self._folder = folder
+    types: those of the fields as Spark names them, none when all are text."""
+
+    def __init__(self, landing: Landing, role: Literal["records", "rejects"]) -> None:
+        self.rows = 0
+        self._landing = landing
         self._role = role
-        self._prefix = prefix
+        self._path = Path()
         self._positions: list[int] = []
         self._texts: list[str] = []
         self._values: list[Sequence[str | None]] = []
+        self.types: tuple[str, ...] = ()
         self._size = 0
-        self._width = -1
-        self._rows = 0
+        self._schema: pa.Schema | None = None
+        self._rows_of_file = 0
+        self._is_any = False
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> _Parts:
@@ -170,53 +309,40 @@ class _Parts:
         if self._size > _MOST_TEXT or len(self._texts) * (width + 2) > _MOST_CELLS:
             self._flush(width)
 
+    def add_batch(self, batch: Batch) -> None:
+        names = ["_position", *(f"c{index}" for index in range(len(batch.fields)))]
+        self.types = tuple(type_name(field.type) for field in batch.fields)
+        self._write(pa.Table.from_arrays([batch.positions, *batch.fields], names=names))
+
     def close(self, *, width: int, always: bool) -> None:
         """Write what is left. always: a file without rows is written too, where there is none yet."""
-        if self._texts or (always and self._writer is None and not self.files):
+        if self._texts or (always and not self._is_any):
             self._flush(width)
         self._end_file()
 
     def _flush(self, width: int) -> None:
-        if width != self._width:
-            self._end_file()
-            self._width = width
-        schema = self._schema()
-        if self._writer is None:
-            path = self._temporary()
-            path.unlink(missing_ok=True)
-            self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=[])
-        columns = [
-            [row[index] if index < len(row) else None for row in self._values] for index in range(width)
-        ]  # fmt: skip
-        arrays = [pa.array(self._positions, pa.int64()), pa.array(self._texts, pa.string())]
-        arrays += [pa.array(column, pa.string()) for column in columns]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-        self._rows += len(self._texts)
+        texts = [[row[index] if index < len(row) else None for row in self._values] for index in range(width)]
+        names = [f"c{index}" for index in range(width)] if self._role == "records" else ["_reason"]
+        arrays = [pa.array(column, pa.string()) for column in (self._texts, *texts)]
+        positions = pa.array(self._positions, pa.int64())
+        self._write(pa.Table.from_arrays([positions, *arrays], names=["_position", "_record", *names]))
         self._positions, self._texts, self._values, self._size = [], [], [], 0
 
-    def _schema(self) -> pa.Schema:
-        fields = [f"c{index}" for index in range(self._width)] if self._role == "records" else ["_reason"]
-        texts = ["_record", *fields]
-        return pa.schema([("_position", pa.int64()), *((name, pa.string()) for name in texts)])
-
-    def _temporary(self) -> Path:
-        return self._folder / f".{self._prefix}-{len(self.files):05d}.parquet.writing"
+    def _write(self, table: pa.Table) -> None:
+        if table.schema != self._schema:
+            self._end_file()
+            self._schema = table.schema
+        if self._writer is None:
+            self._path, self._is_any = self._landing.file(self._role), True
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd", use_dictionary=[])
+        self._writer.write_table(table)
+        self._rows_of_file += table.num_rows
 
     def _end_file(self) -> None:
         if self._writer is None:
             return
         self._writer.close()
         self._writer = None
-        written = self._temporary()
-        path = self._folder / f"{self._prefix}-{len(self.files):05d}.parquet"
-        disk.write_new(path, lambda temporary: _move(written, temporary))
-        self.files.append(
-            RawFile(
-                name=path.name, role=self._role, bytes=path.stat().st_size, sha256=disk.sha256(path), rows=self._rows
-            )
-        )
-        self._rows = 0
-
-
-def _move(source: Path, target: Path) -> None:
-    source.rename(target)
+        self._landing.put(self._path, self._role, self._rows_of_file)
+        self.rows += self._rows_of_file
+        self._rows_of_file = 0

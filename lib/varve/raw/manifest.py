@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
 from varve.errors import StorageError
 from varve.scope import MIXED, Scope
 
-NAME: Final = "_manifest.json"
-
 
 class RawFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the extract, with what it must hold."""
 
     name: str
-    role: Literal["received", "records", "rejects"]
+    role: Literal["received", "records", "rejects", "overlap"]
     bytes: int
     sha256: str
     rows: int = 0
@@ -36,34 +33,31 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     inode: int = 0
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """mode: snapshot asserts absences too; as_of: the moment the picture was taken or is declared for (UTC);
-    complete: proved to hold every row of its scopes; scopes: every expected scope with its rows, zero included."""
+class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is remembered of every extract of a dataset, without opening its manifest.
+
+    number: the extract is the n-th of its dataset; mode: snapshot asserts absences too; as_of: the moment the picture
+    was taken or is declared for (UTC); complete: proved to hold every row of its scopes.
+    """
 
     id: str
     source: str
     dataset: str
-    contract: str
     scope_country: str
     scope_entity: str
     mode: Literal["snapshot", "changes"]
     as_of: datetime
-    picture: Literal["point_in_time", "chunked"] = "point_in_time"
     complete: bool = False
     status: Literal["landed", "parked"] = "landed"
     reason: str | None = None
     rows: int = 0
     rejected: int = 0
-    scopes: Mapping[str, int] = {}
-    columns: tuple[str, ...] = ()
-    files: tuple[RawFile, ...] = ()
     origin: Origin
     bounds: Mapping[str, str | int | float | None] | None = None
-    query: str | None = None
     declared: str | None = None
     started_at: datetime
     landed_at: datetime
-    folder: str = ""  # where it was found; not part of the file
+    number: int = 0  # 0: not published
 
     @property
     def table(self) -> str:
@@ -81,35 +75,62 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return MIXED in (self.scope_country, self.scope_entity)
 
     @property
-    def order(self) -> tuple[datetime, datetime, str]:
-        """Manifests of one dataset are loaded in this order."""
-        return (self.as_of, self.landed_at, self.id)
+    def order(self) -> tuple[datetime, int]:
+        """Extracts of one dataset are loaded in this order."""
+        return (self.as_of, self.number)
 
-    def paths(self, role: str) -> list[str]:
-        """The files of that role."""
-        return [f"{self.folder}/{file.name}" for file in self.files if file.role == role]
+    @property
+    def folder(self) -> str:
+        """Where its files lie, below the root of the store."""
+        day = f"day={self.started_at.astimezone(UTC):%Y-%m-%d}"
+        scope = f"country={self.scope_country}/entity={self.scope_entity}"
+        return f"raw/{self.source}/{self.dataset}/{scope}/{day}/extract={self.id}"
 
     @property
     def file(self) -> str:
-        """What provenance names: the file received, else the file of records, below the dataset's folder."""
-        names = [f.name for role in ("received", "records") for f in self.files if f.role == role]
-        return f"extract={self.id}/{names[0]}" if names else f"extract={self.id}"
+        """What provenance names: the extract, and the file as its source calls it."""
+        return f"extract={self.id}/{self.origin.path.rpartition('/')[2]}"
+
+
+class Manifest(Published, frozen=True, kw_only=True):
+    """scopes: every expected scope with its rows, zero included; columns: names as received, of c0 … cN; types: theirs
+    as Spark names them, none when all are text."""
+
+    contract: str
+    picture: Literal["point_in_time", "chunked"] = "point_in_time"
+    scopes: Mapping[str, int] = {}
+    columns: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    files: tuple[RawFile, ...] = ()
+    query: str | None = None
+
+    @property
+    def bytes(self) -> int:
+        """The size of its records, as they are stored."""
+        return sum(file.bytes for file in self.files if file.role == "records")
+
+    def keys(self, role: str) -> list[str]:
+        """Its files of that role, as keys of the store."""
+        return [f"{self.folder}/{file.name}" for file in self.files if file.role == role]
+
+    def published(self) -> Published:
+        """What is remembered of it."""
+        return Published(**{name: getattr(self, name) for name in Published.__struct_fields__})
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as the text of its file."""
-    value = msgspec.to_builtins(manifest)
-    del value["folder"]
-    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+    """The manifest as the text of its file; the number is the file's name."""
+    unnumbered = msgspec.structs.replace(manifest, number=0)
+    return msgspec.json.format(msgspec.json.encode(unnumbered), indent=2)
 
 
-def decode(path: Path) -> Manifest:
-    """The manifest in the file at `path`."""
+def decode(content: bytes, *, number: int, where: str) -> Manifest:
+    """The manifest that was published under a number. Raises StorageError when it is none."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
         raise StorageError(
-            "this is no manifest", where=str(path), found=str(error),
-            remedy="A manifest is never edited; restore the file, or move its extract folder out of the lake",
+            "this is no manifest", where=where, found=str(error),
+            remedy="A manifest is never edited: restore the file from a backup.",
         ) from error  # fmt: skip
-    return msgspec.structs.replace(manifest, folder=str(path.parent))
+    return msgspec.structs.replace(manifest, number=number)

@@ -1,75 +1,49 @@
-"""What the next layer sees of raw: manifests, and the records of one of them."""
+"""The records of extracts, as the next layer reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from varve.errors import ParkedError, StorageError
-from varve.raw import manifest as manifest_file
+from varve.errors import StorageError
 from varve.raw.manifest import Manifest
+from varve.storage import Files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-
-def manifests(lake: str | Path, source: str, dataset: str) -> list[Manifest]:
-    """All published extracts of the dataset, landed and parked, in the order in which they are to be loaded."""
-    found = Path(lake, "raw", source, dataset).glob(f"country=*/entity=*/day=*/extract=*/{manifest_file.NAME}")
-    return sorted((manifest_file.decode(path) for path in found), key=lambda m: m.order)
+PART: Final = "_part"  # the name of the file that a record was read from; no two extracts have a file of one name
 
 
-def waiting(found: Sequence[Manifest]) -> list[Manifest]:
-    """The parked extracts that no later delivery of the same file has replaced. Those discarded are among them."""
-    return [m for m in found if m.status == "parked" and not replaced(m, found)]
+def read(spark: SparkSession, files: Files, manifests: Sequence[Manifest]) -> DataFrame:
+    """The records of landed extracts with the same columns: (_position bigint, _record string, c0 … cN, _part string).
 
-
-def replaced(manifest: Manifest, found: Iterable[Manifest]) -> bool:
-    """Whether the file was delivered again for the same date, readable: then the parked one need not be decided about.
-
-    Changes without a date may be others under the old name, and never replace what was parked.
+    The schema comes from the manifests, never from the files, the folder names or a guess.
     """
-    if manifest.mode == "changes" and manifest.declared is None:
-        return False
-    same = (manifest.origin.path, manifest.declared)
-    return any(
-        m.status == "landed" and (m.origin.path, m.declared) == same and m.landed_at > manifest.landed_at for m in found
-    )
+    types = manifests[0].types or ("string",) * len(manifests[0].columns)
+    fields = "".join(f", c{index} {kind}" for index, kind in enumerate(types))
+    return _frame(spark, files, manifests, "records", f"_position bigint, _record string{fields}")
 
 
-def parked_error(parked: Sequence[Manifest]) -> ParkedError:
-    """What to tell about parked extracts: which files, why, and the way back in."""
-    told = "; ".join(f"{m.origin.path} is parked: {m.reason}" for m in parked)
-    discard = f'./spark-submit.sh bronze --discard {parked[0].id} --reason "…"'
-    return ParkedError(
-        told,
-        where=f"raw.{parked[0].table}",
-        remedy=f"Have it delivered again under the same name and run again, or go on without it: {discard}",
-    )
+def read_rejects(spark: SparkSession, files: Files, manifests: Sequence[Manifest]) -> DataFrame:
+    """The records that could not be framed: (_position bigint, _record string, _reason string, _part string)."""
+    return _frame(spark, files, manifests, "rejects", "_position bigint, _record string, _reason string")
 
 
-def read(spark: SparkSession, manifest: Manifest) -> DataFrame:
-    """The records of a landed extract: (_position bigint, _record string, c0 … cN string).
-
-    The schema comes from the manifest, never from the files, the folder names or a guess.
-    """
-    fields = "".join(f", c{index} string" for index in range(len(manifest.columns)))
-    return _frame(spark, manifest, "records", f"_position bigint, _record string{fields}")
+def parts(manifest: Manifest) -> list[str]:
+    """The names of its files that `read` and `read_rejects` tell in `_part`."""
+    return [file.name for file in manifest.files if file.role in ("records", "rejects")]
 
 
-def read_rejects(spark: SparkSession, manifest: Manifest) -> DataFrame:
-    """The records that could not be framed: (_position bigint, _record string, _reason string)."""
-    return _frame(spark, manifest, "rejects", "_position bigint, _record string, _reason string")
-
-
-def _frame(spark: SparkSession, manifest: Manifest, role: str, schema: str) -> DataFrame:
-    if manifest.status != "landed":
-        raise StorageError("a parked extract has no records", where=manifest.folder, found=manifest.reason)
-    paths = manifest.paths(role)
-    if not paths:
-        return spark.createDataFrame([], schema)
-    absent = [path for path in paths if not Path(path).exists()]
-    if absent:
-        raise StorageError("a file that the manifest lists is gone", where=manifest.folder, found=f"no {absent[0]}")
-    return spark.read.schema(schema).parquet(*paths)
+def _frame(spark: SparkSession, files: Files, manifests: Sequence[Manifest], role: str, schema: str) -> DataFrame:
+    keys = [key for manifest in manifests for key in manifest.keys(role)]
+    if not keys:
+        return spark.createDataFrame([], f"{schema}, {PART} string")
+    for key in keys:
+        if files.size(key) is None:
+            raise StorageError(
+                "a file that the manifest lists is gone", where=f"raw.{manifests[0].table}", found=f"no {key}",
+                remedy="Restore it from a backup, or go on without the extract: bronze --discard.",
+            )  # fmt: skip
+    found = spark.read.schema(schema).parquet(*[f"{files.root}/{key}" for key in keys])
+    return found.selectExpr("*", f"_metadata.file_name as {PART}")

@@ -13,7 +13,7 @@ from pyspark.sql import Row
 from rich.table import Table
 from rich.text import Text
 
-from varve import history, ops, raw
+from varve import history, ops
 from varve.clock import utc
 from varve.contract import Contract
 from varve.history import DELETE, RESTORE, RESTORE_DELETE, UPSERT, Policy
@@ -104,10 +104,10 @@ def _files(lake: Lake, contract: Contract) -> dict[str, str]:
     """The file of every manifest that raw has of the entity's feeds."""
     bronze = {feed.bronze for feed in contract.feeds}
     return {
-        manifest.id: manifest.origin.path
-        for source, name, _ in lake.config.datasets()
-        if f"{source.source}_{name}" in bronze
-        for manifest in raw.manifests(lake.root, source.source, name)
+        one.id: one.origin.path
+        for dataset in lake.config.datasets()
+        if dataset.table in bronze
+        for one in lake.raw(dataset.source, dataset.name).catalog()
     }
 
 
@@ -129,7 +129,7 @@ def _origin(change: Row | None, files: Mapping[str, str], loads: Mapping[tuple[s
     """What was restated was recorded while its run went on; anything else was loaded by the last run that tried."""
     if change is None:
         return Origin("", "")
-    manifest = re.split("[@#]", change["manifest"])[0]  # the commit's name may add a scope, and how often it was said
+    manifest = re.split("[@#]", change["manifest"])[0]  # a scope may be added, and how often it was said
     tried = loads.get((manifest, _scope(change)), ())
     recorded = utc(change["recorded_at"])
     restated = [load for load in tried if load.step == "restate" and load.started <= recorded <= load.ended]

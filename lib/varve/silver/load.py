@@ -1,33 +1,39 @@
-"""What one entity has to load, and how one manifest comes into its log.
+"""What one entity has to load, and how extracts come into its log.
 
-What is to do: the manifests that bronze has loaded minus those that the log's own transactions name. A manifest of
-several scopes goes into the log in one commit named after it; when one of its scopes has to wait, each of the others
-gets a commit of its own, named `<manifest>@<scope>`. A parked manifest makes later ones of its entity and scope wait.
+What is to do: the extracts that bronze holds minus those that the log holds. Changes of several extracts go into the
+log in one commit, a snapshot in one of its own; when one of its scopes has to wait, each of the others gets a commit of
+its own. A parked snapshot makes later extracts of its entity and scope wait.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from varve import ops, quality, raw
+from varve import loads, ops, quality
 from varve.codes import CodeList
 from varve.contract import Contract, Feed, Guard
 from varve.entities import SEQUENCE, VALID_FROM, observations
 from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable, horizon, snapshots
 from varve.history_table.snapshots import Comparison, Counts, Snapshot
+from varve.loading import bronze_loaded
+from varve.loads import Batch, Load
 from varve.privacy import PseudonymKey
-from varve.raw import Manifest
+from varve.raw import Manifest, RawDataset
 from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.silver.guard import Tally, Verdict, guarded
+from varve.storage import Absent
 from varve.store import Commit
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 LAYER: Final = "silver"
 BEHIND_HORIZON: Final = "behind_horizon"  # the rule of rejects
-_OPS: Final = threading.Lock()  # entities load side by side and share ops.rejects
+_SAID_AS: Final = re.compile(r"[@#]")  # what follows the id of an extract in the log's `manifest`: a scope, how often
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +61,21 @@ class Window:
         return replace(self, scopes=tuple(scopes))
 
     @property
-    def transaction(self) -> str:
-        """What the commit of these scopes is named: all of the manifest, or exactly one."""
-        whole = set(self.scopes) == set(self.all_scopes)
-        return self.manifest.id if whole else f"{self.manifest.id}@{self.scopes[0]}"
+    def is_whole(self) -> bool:
+        """Whether it is all of the extract."""
+        return set(self.scopes) == set(self.all_scopes)
+
+    @property
+    def name(self) -> str:
+        """What its statements are signed with in the log, and the record of the snapshot with them: the extract's id;
+        where it comes in scope by scope, also the scope."""
+        return self.manifest.id if self.is_whole else f"{self.manifest.id}@{self.scopes[0]}"
+
+    @property
+    def load(self) -> Load:
+        """What a commit says that holds it."""
+        scopes = () if self.is_whole else tuple(map(str, self.scopes))
+        return Load(self.manifest.table, self.manifest.number, self.manifest.id, scopes)
 
     @property
     def asserts_absence(self) -> bool:
@@ -85,39 +102,83 @@ class EntityLoad:
         self.table = f"{LAYER}.{contract.table}"
         self.history = HistoryTable.of(lake.store, contract, self._reject_contradictions)
         self._lists, self._key = lists, key
+        self._loaded: loads.Loaded | None = None
+
+    def loaded(self) -> loads.Loaded:
+        """What the log holds of extracts; followed while this load goes on."""
+        if self._loaded is None:
+            history = self.history
+            self._loaded = loads.loaded(
+                self.lake.store, self.lake.files, history.layer, history.log_table, self._from_rows
+            )
+        return self._loaded
+
+    def forget(self) -> None:
+        """Ask again what is loaded: another run may have gone on meanwhile."""
+        self._loaded = None
+
+    def batch(self, *windows: Window) -> Batch:
+        """The next batch of the log, that holds these windows."""
+        return self.loaded().batch([window.load for window in windows], run=self.lake.run_id)
+
+    def _committed(self, batch: Batch) -> None:
+        """Remember that a batch has been committed."""
+        loaded = self.loaded()
+        loaded.number = batch.number
+        for load in batch.loads:
+            loaded.add(load)
+
+    def datasets(self) -> list[tuple[Feed, RawDataset]]:
+        """The feeds with the dataset that each is loaded from; a feed that no source delivers is left out."""
+        known = {one.table: (one.source, one.name) for one in self.lake.config.datasets()}
+        return [(feed, self.lake.raw(*known[feed.bronze])) for feed in self.contract.feeds if feed.bronze in known]
+
+    def _from_rows(self) -> Iterator[Load]:
+        """The extracts that the rows of the log are signed with."""
+        numbers = {one.id: (one.table, one.number) for _, dataset in self.datasets() for one in dataset.catalog()}
+        for row in self.history.records().select("manifest", *SCOPE_COLUMNS).distinct().collect():
+            if row.manifest and (found := numbers.get(_SAID_AS.split(row.manifest)[0])):
+                yield Load(*found, row.manifest, (str(Scope(row.scope_country, row.scope_entity)),))
 
     def windows(self, wanted: frozenset[Scope] = frozenset()) -> list[Window]:
         """What is to do, in the order of time; needs no session. wanted: only these scopes, empty = all."""
-        log = self.history.loaded()
-        found = []
-        for feed in self.contract.feeds:
-            bronze = self.lake.store.loaded("bronze", feed.bronze)
-            for manifest in self.manifests(feed):
-                if manifest.status != "landed" or manifest.id not in bronze or manifest.id in log:
+        log, found = self.loaded(), []
+        for feed, dataset in self.datasets():
+            bronze = bronze_loaded(self.lake, dataset)
+            for number in log.open_numbers(dataset.table, bronze.last(dataset.table)):
+                if not bronze.has(dataset.table, number):
                     continue
+                try:
+                    manifest = dataset.manifest(number)
+                except Absent:
+                    continue  # bronze's load names what raw has lost
                 scopes = [
                     scope
                     for scope in scopes_of(manifest)
                     if (not wanted or scope in wanted)
-                    and f"{manifest.id}@{scope}" not in log
+                    and not log.has(dataset.table, number, scope)
                     and self.lake.ledger.discarded(self.table, scope, manifest.id) is None
                 ]
                 if scopes:
                     found.append(Window(feed, manifest, tuple(scopes)))
         return sorted(found, key=lambda window: window.manifest.order)
 
-    def conformed(self, window: Window) -> DataFrame:
-        """What the window says about the entity, good and bad rows, see `entities.observations`."""
-        rows = self.lake.store.read("bronze", window.feed.bronze).where(F.col("_manifest") == window.manifest.id)
-        if set(window.scopes) != set(window.all_scopes):
-            rows = rows.where(in_scopes(window.scopes))
+    def conformed(self, *windows: Window) -> DataFrame:
+        """What the windows say about the entity, good and bad rows, see `entities.observations`. Of snapshots one."""
         personal = any(column.personal is not None for column in self.contract.columns)
-        observed = observations(
-            rows, self.contract, window.feed, source=window.manifest.source, lists=self._lists,
-            key=self._key() if personal else None,
-            rules=self.lake.config.bronze_contract(window.feed.bronze).history,
-        )  # fmt: skip
-        return observed if window.asserts_absence else self._within_the_horizon(observed)
+        frames = []
+        for bronze, of_feed in groupby(sorted(windows, key=_bronze), key=_bronze):
+            alike = list(of_feed)
+            rows = self.lake.store.read("bronze", bronze).where(_rows_of(alike))
+            frames.append(
+                observations(
+                    rows, self.contract, alike[0].feed, source=alike[0].manifest.source, lists=self._lists,
+                    key=self._key() if personal else None, rules=self.lake.config.bronze_contract(bronze).history,
+                    conform=self.lake.config.transforms.conform(self.contract.table, bronze),
+                )
+            )  # fmt: skip
+        observed = reduce(DataFrame.unionByName, frames)
+        return observed if windows[0].asserts_absence else self._within_the_horizon(observed)
 
     def _within_the_horizon(self, rows: DataFrame) -> DataFrame:
         """The rows, those behind the horizon of the history being bad ones."""
@@ -129,10 +190,24 @@ class EntityLoad:
         failed = quality.failed_when(behind, quality.failure(BEHIND_HORIZON, reason))
         return rows.withColumn(quality.FAILED, F.concat(quality.FAILED, failed))
 
-    def load(self, window: Window, *, judge: Callable[[Scope, Verdict], bool]) -> dict[Scope, Loaded]:
-        """Bring the window into the log: all its scopes in one commit, or those that pass one by one.
+    def load_changes(self, windows: Sequence[Window]) -> dict[Scope, Loaded]:
+        """Bring windows that assert no absence into the log, in one commit. Returns what was done to each scope."""
+        rows = self.conformed(*windows).persist()
+        try:
+            tallies, batch = self.tallies(rows), self.batch(*windows)
+            is_empty = all(tally.rows == tally.rejected for tally in tallies.values())
+            with self._recorded(batch, rows, tallies):
+                commit = self.history.append(self.changes(rows), batch, is_empty=is_empty)
+        finally:
+            rows.unpersist()
+        scopes = {scope for window in windows for scope in window.scopes}
+        found = {scope: tallies.get(scope, Tally()) for scope in {*scopes, *tallies}}
+        return {s: Loaded(_share(commit, t.rows - t.rejected), t, None) for s, t in found.items()}
 
-        judge: told the guard's verdict on every scope of a snapshot, says whether it may come in.
+    def load_snapshot(self, window: Window, *, judge: Callable[[Scope, Verdict], bool]) -> dict[Scope, Loaded]:
+        """Bring a snapshot into the log: all its scopes in one commit, or those that pass one by one.
+
+        judge: told the guard's verdict on every scope, says whether it may come in.
         Returns what was done to each scope that came in.
         """
         if (final := self.final_verdict(window)) is not None:
@@ -142,8 +217,6 @@ class EntityLoad:
         rows = self.conformed(window).persist()
         try:
             tallies = self.tallies(rows)
-            if not window.asserts_absence:
-                return self._append(window, rows, tallies)
             comparison = self.compare(window, rows, tallies)
             passed = [s for s in window.scopes if judge(s, self.verdict(comparison, s, tallies.get(s, Tally())))]
             if len(passed) == len(window.scopes):
@@ -153,7 +226,7 @@ class EntityLoad:
             rows.unpersist()
         done: dict[Scope, Loaded] = {}
         for scope in passed:
-            done |= self.load(window.only([scope]), judge=lambda _scope, _verdict: True)
+            done |= self.load_snapshot(window.only([scope]), judge=lambda _scope, _verdict: True)
         return done
 
     def compare(
@@ -174,7 +247,7 @@ class EntityLoad:
         stated = quality.good(rows).where(in_scopes(window.scopes)).where(~F.col(quality.DELETED))
         unclear = quality.rejected(rows).dropna(subset=list(policy.keys)).select(*policy.identity).distinct()
         snapshot = Snapshot(
-            manifest=name or window.transaction, scopes=window.scopes, as_of=manifest.as_of,
+            manifest=name or window.name, scopes=window.scopes, as_of=manifest.as_of,
             recorded_at=recorded_at or manifest.landed_at, sequence=sequence, contract_version=self.contract.version,
         )  # fmt: skip
         any_rejected = any(tally.rejected for tally in tallies.values())
@@ -208,62 +281,82 @@ class EntityLoad:
         refusal = f"it is from before {found.moment:%Y-%m-%d %H:%M}, of which the history keeps nothing"
         return Verdict({"horizon": found.moment.isoformat()}, refusal, is_final=True)
 
-    def changes(self, window: Window, rows: DataFrame) -> DataFrame:
+    def changes(self, rows: DataFrame) -> DataFrame:
         """The good rows as changes, in the shape that `history.timeline` takes."""
-        policy, manifest = self.history.policy, window.manifest
+        policy = self.history.policy
         return quality.good(rows).select(
             *policy.identity, *policy.payload,
             F.when(F.col(quality.DELETED), DELETE).otherwise(UPSERT).alias("op"),
             F.col(VALID_FROM).alias("valid_from"), F.col(SEQUENCE).alias("sequence"),
-            F.lit(manifest.landed_at).alias("recorded_at"), F.lit(manifest.id).alias("manifest"),
+            F.col("_landed_at").alias("recorded_at"), F.col("_manifest").alias("manifest"),
             F.lit(self.contract.version).alias("contract_version"),
         )  # fmt: skip
 
-    def _append(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> dict[Scope, Loaded]:
-        self.reject(window, rows, tallies, txn=window.transaction)
-        is_empty = all(tally.rows == tally.rejected for tally in tallies.values())
-        commit = self.history.append(self.changes(window, rows), txn=window.transaction, is_empty=is_empty)
-        found = {scope: tallies.get(scope, Tally()) for scope in {*window.scopes, *tallies}}
-        return {s: Loaded(replace(commit, rows=t.rows - t.rejected), t, None) for s, t in found.items()}
+    def append(self, changes: DataFrame, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> Commit:
+        """Log changes that correct what extracts said that are in the log already; keep the bad ones of their rows."""
+        batch = self.batch()
+        with self._recorded(batch, rows, tallies):
+            return self.history.append(changes, batch)
+
+    def append_snapshot(
+        self, window: Window | None, rows: DataFrame, tallies: Mapping[Scope, Tally], comparison: Comparison
+    ) -> Commit:
+        """Log a snapshot. window: what of it the log did not have before, None when it is said again."""
+        batch = self.batch(*([] if window is None else [window]))
+        with self._recorded(batch, rows, tallies):
+            return self.history.append_snapshot(comparison, batch)
 
     def _append_snapshot(
         self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally], comparison: Comparison
     ) -> dict[Scope, Loaded]:
-        self.reject(window, rows, tallies, txn=window.transaction)
-        commit = self.history.append_snapshot(comparison)
+        commit = self.append_snapshot(window, rows, tallies, comparison)
         done = {}
         for scope in window.scopes:
             counts = comparison.counts[scope]
-            written = replace(commit, rows=counts.inserted + counts.changed + counts.deleted)
+            written = _share(commit, counts.inserted + counts.changed + counts.deleted)
             done[scope] = Loaded(written, tallies.get(scope, Tally()), counts)
         return done
 
-    def reject(self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally], *, txn: str) -> None:
-        """Keep the bad rows before the good ones are logged under the name `txn`; one commit, once."""
+    @contextmanager
+    def _recorded(self, batch: Batch, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> Iterator[None]:
+        """Keep the bad rows before the good ones are logged in the block; when that fails, they are no rejects."""
+        try:
+            self._reject(batch, rows, tallies)
+            yield
+        except BaseException:
+            if any(tally.rejected for tally in tallies.values()):
+                loads.forget(self.lake.root, self.table, batch.name)
+            raise
+        self._committed(batch)
+
+    def _reject(self, batch: Batch, rows: DataFrame, tallies: Mapping[Scope, Tally]) -> None:
+        """Keep the bad rows under the name of the batch that leaves them out."""
         if not any(tally.rejected for tally in tallies.values()):
             return
-        rejects = rejects_of(quality.rejected(rows), self.contract, run_id=self.lake.run_id, at=datetime.now(UTC))
-        name = f"{self.table}/{window.feed.bronze}/{txn}"
-        with _OPS:
-            self.lake.store.append(rejects, "ops", ops.REJECTS, txn=name, partition_by=())
+        rejects = rejects_of(
+            quality.rejected(rows), self.contract, batch=batch.name, run_id=self.lake.run_id, at=datetime.now(UTC)
+        )
+        self.lake.store.append_shared(rejects, "ops", ops.REJECTS, note={"kind": "rejects", loads.BATCH: batch.name})
 
     def _reject_contradictions(self, head: int, statements: Sequence[Row]) -> None:
-        """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it."""
+        """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it.
+
+        A fold that died after it had told tells again: once is enough."""
+        batch = f"fold.{head}"
+        told = f"table_name = '{self.table}' and batch = '{batch}'"
+        if ops.rows(self.lake.root, ops.REJECTS, columns=["batch"], where=told):
+            return
         rows = [
             {
                 "table_name": self.table, "scope_country": row["scope_country"], "scope_entity": row["scope_entity"],
-                "stage": LAYER, "rule": "contradiction",
+                "stage": LAYER, "batch": batch, "rule": "contradiction",
                 "reason": f"another content at {row['valid_from']}, sequence {row['sequence']}",
                 "record": json.dumps(row.asDict(), default=str), "run_id": self.lake.run_id,
                 "rejected_at": datetime.now(UTC),
             }
             for row in statements
         ]  # fmt: skip
-        names = ops.COLUMNS[ops.REJECTS]
-        frame = self.lake.store.frame([tuple(row.get(c) for c in names) for row in rows], ops.ddl(ops.REJECTS))
-        with _OPS:
-            name = f"{self.table}/contradictions/{head}"
-            self.lake.store.append(frame, "ops", ops.REJECTS, txn=name, partition_by=())
+        ops.append(self.lake.root, ops.REJECTS, rows)
 
     def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:
         """Per scope, in one job: rows, rejected rows, and how often each rule was broken."""
@@ -285,20 +378,14 @@ class EntityLoad:
             for scope, what in found.items()
         }
 
-    def manifests(self, feed: Feed) -> list[Manifest]:
-        """What raw has of a feed, in the order of time."""
-        for source, name, _ in self.lake.config.datasets():
-            if f"{source.source}_{name}" == feed.bronze:
-                return raw.manifests(self.lake.root, source.source, name)
-        return []
 
-
-def rejects_of(rejected: DataFrame, contract: Contract, *, run_id: str, at: datetime) -> DataFrame:
+def rejects_of(rejected: DataFrame, contract: Contract, *, batch: str, run_id: str, at: datetime) -> DataFrame:
     """Bad rows as rows of ops.rejects. They are pseudonymised: the clear record is where file and position say."""
     record = F.to_json(F.struct(*(F.col(f"`{name}`") for name in contract.names)), {"ignoreNullFields": "false"})
     values: dict[str, Column] = {
         "table_name": F.lit(f"{LAYER}.{contract.table}"),
         "stage": F.lit(LAYER),
+        "batch": F.lit(batch),
         "manifest": F.col("_manifest"),
         "file": F.col("_file"),
         "position": F.col("_position"),
@@ -317,6 +404,26 @@ def scopes_of(manifest: Manifest) -> tuple[Scope, ...]:
     if not manifest.mixed:
         return (manifest.scope,)
     return tuple(sorted(Scope.parse(text) for text in manifest.scopes))
+
+
+def _bronze(window: Window) -> str:
+    return window.feed.bronze
+
+
+def _rows_of(windows: Sequence[Window]) -> Column:
+    """The rows of windows of one feed in its bronze table, so that only the files are read that may have them."""
+    whole = [window.manifest.id for window in windows if window.is_whole]
+    landed = [window.manifest.landed_at for window in windows]
+    wanted = F.col("_manifest").isin(whole)
+    for window in windows:
+        if not window.is_whole:
+            wanted |= (F.col("_manifest") == window.manifest.id) & F.expr(in_scopes(window.scopes))
+    return F.col("_landed_at").between(F.lit(min(landed)), F.lit(max(landed))) & wanted
+
+
+def _share(commit: Commit, rows: int) -> Commit:
+    """What a commit did to one of its scopes."""
+    return replace(commit, rows=rows, bytes=commit.bytes * rows // commit.rows if commit.rows else 0)
 
 
 def _rejected_mark() -> Column:

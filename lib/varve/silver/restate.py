@@ -21,10 +21,12 @@ from varve.entities import SEQUENCE, VALID_FROM
 from varve.errors import ContractError, ParkedError, UsageError
 from varve.history_table import horizon, snapshot_records
 from varve.history_table.snapshots import release
+from varve.loading import bronze_loaded
+from varve.loads import Loaded
 from varve.raw import Manifest
 from varve.scope import Scope, in_scopes
 from varve.silver.load import EntityLoad, Window, scopes_of
-from varve.store import Commit, Loaded
+from varve.store import Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def windows_to_restate(
     day: only the extracts of that day; wanted: only these scopes, empty = all. Raises UsageError if there is none.
     """
     ledger = load.lake.ledger
-    loaded = load.history.loaded()
+    loaded = load.loaded()
     told = {(record.scope, record.as_of) for record in snapshot_records.records(load.history)}
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
     left: dict[tuple[Scope, str], list[Manifest]] = {}
@@ -107,13 +109,13 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         if r.scope in window.scopes and r.as_of == manifest.as_of
     ]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)
-    is_new = _waits(load.history.loaded(), window)
+    is_new = _waits(load.loaded(), window)
     tallies = load.tallies(rows)
     comparison = load.compare(
         window,
         rows,
         tallies,
-        name=window.transaction if is_new else f"{window.transaction}#{sequence}",
+        name=window.name if is_new else f"{window.name}#{sequence}",
         sequence=sequence,
         recorded_at=datetime.now(UTC),
     )
@@ -131,8 +133,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         return Commit()
     for scope in decided:
         ledger.decide(load.table, scope, manifest.id, verdict="accept", reason=reason)
-    load.reject(window, rows, tallies, txn=comparison.snapshot.manifest)
-    return load.history.append_snapshot(comparison)
+    return load.append_snapshot(window if is_new else None, rows, tallies, comparison)
 
 
 def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
@@ -140,7 +141,7 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
     policy, manifest, log = load.history.policy, window.manifest, load.history.log()
     before = log.where(F.col("manifest") == manifest.id).where(in_scopes(window.scopes))
     before = horizon.ahead(load.history, before).persist()  # what lies behind the horizon is not said again
-    said = history.standing(load.changes(window, rows).select(*log.columns), policy).persist()
+    said = history.standing(load.changes(rows).select(*log.columns), policy).persist()
     by = [*policy.identity, *policy.payload, "op", *policy.order]
     stands, gone = history.standing(before, policy), history.standing(before, policy, gone=True)
     new, withdrawn = _among(said, stands, by, keep=False), _among(stands, said, by, keep=False)
@@ -161,9 +162,7 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
         if stated.isEmpty():
             return Commit()
         corrected = stated.withColumn("op", F.coalesce("_corrects", "op")).drop("_corrects").withColumns(values)
-        name = f"{window.transaction}#{load.history.head()}"
-        load.reject(window, rows, load.tallies(rows), txn=name)
-        return load.history.append(corrected.select(*log.columns), txn=name)
+        return load.append(corrected.select(*log.columns), rows, load.tallies(rows))
     finally:
         for frame in (before, said, stated):
             frame.unpersist()
@@ -178,18 +177,19 @@ def _among(rows: DataFrame, others: DataFrame, by: Sequence[str], *, keep: bool 
 def _landed(load: EntityLoad, day: date | None) -> list[Window]:
     """Every extract that bronze has, whole, each dataset's in the order of time."""
     found = []
-    for feed in load.contract.feeds:
-        bronze = load.lake.store.loaded("bronze", feed.bronze)
-        for manifest in load.manifests(feed):
-            is_meant = day is None or manifest.as_of.date() == day
-            if is_meant and manifest.status == "landed" and manifest.id in bronze:
+    for feed, dataset in load.datasets():
+        bronze = bronze_loaded(load.lake, dataset)
+        for one in dataset.catalog().in_order():
+            is_meant = day is None or one.as_of.date() == day
+            if is_meant and bronze.has(dataset.table, one.number):
+                manifest = dataset.manifest(one.number)
                 found.append(Window(feed, manifest, scopes_of(manifest)))
     return found
 
 
 def _waits(loaded: Loaded, window: Window) -> bool:
-    """Whether the log does not have the window yet, under no name. loaded: what it has."""
-    return window.transaction not in loaded and window.manifest.id not in loaded
+    """Whether the log does not have the window yet. loaded: what it has."""
+    return not any(loaded.has(window.manifest.table, window.manifest.number, scope) for scope in window.scopes)
 
 
 def _refused(load: EntityLoad, window: Window, scope: Scope, refusal: str) -> ParkedError:

@@ -56,7 +56,7 @@ def retract(
     for column in there.columns:
         one &= F.col(column).eqNullSafe(F.lit(meant[0][column]).cast(there.schema[column].dataType))
     rows = there.where(one).withColumns(values)
-    return load.history.append(rows.select(*log.columns), txn=f"retract:{load.lake.run_id}")
+    return load.history.append(rows.select(*log.columns), load.batch())
 
 
 def _history(load: EntityLoad, key: Mapping[str, str], scope: Scope | None) -> str:

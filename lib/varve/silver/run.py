@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from pyspark.sql import Row
 
 from varve.clock import utc
-from varve.errors import ParkedError
+from varve.config.settings import BatchLimits
+from varve.errors import OvertakenError, ParkedError
 from varve.history import Policy
+from varve.ledger import ScopeTasks
 from varve.scope import SCOPE_COLUMNS, Scope
 from varve.silver.guard import Verdict
 from varve.silver.load import EntityLoad, Loaded, Window
 from varve.store import Commit
-
-if TYPE_CHECKING:
-    from varve.ledger import Ledger, Task
 
 STEP: Final = "silver"
 FOLD: Final = "fold"
@@ -34,96 +32,112 @@ class Decision:
 
 
 def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decision | None, folds: bool = True) -> None:
-    """Load everything that bronze has for the entity, in the order of time, and fold it.
+    """Load everything that bronze has for the entity, and fold it; under the entity's lease, when there is anything.
 
     A scope that fails or is parked stops there and does not stop the others.
     folds: otherwise the versions stay as they are, until a run that folds brings all of it in at once.
     """
-    windows = load.windows(wanted)
-    if windows and load.history.outgrown():  # its versions are made anew first: a widened log would do it unseen
-        fold_entity(load)
-    run = _Run(load, decision)
-    try:
-        for window in windows:
-            run.load(window)
-    finally:
-        run.tasks.close()
-    if folds:
-        fold_entity(load, idle=not windows)
-    run.tasks.raise_unkept()
+    if not load.windows(wanted) and (not folds or is_idle(load)):
+        with load.lake.ledger.task(STEP, load.table, keep_going=True) as task:
+            task.skip()
+        return
+    with load.lake.lease(load.table):
+        load.forget()
+        windows = load.windows(wanted)
+        if windows and load.history.outgrown():  # rebuilt first, so that the ledger shows it: append() would do it too
+            fold_entity(load)
+        with ScopeTasks(load.lake.ledger, STEP, load.table) as tasks:
+            run = _Run(load, tasks, decision)
+            for group in in_commits(windows, load.lake.config.settings.batch):
+                run.load(group)
+        if folds:
+            fold_entity(load)
+        tasks.raise_unkept()
 
 
-@dataclass
-class _Tasks:
-    """The ledger's rows of one table, one per scope, open while the entity is loaded."""
+def is_idle(load: EntityLoad) -> bool:
+    """Whether there is nothing to fold; no session."""
+    return not load.lake.store.exists(load.history.layer, load.history.log_table) or load.history.is_folded()
 
-    ledger: Ledger
-    table: str
-    _open: dict[Scope, tuple[AbstractContextManager[Task], Task]] = field(default_factory=dict)
-    _unkept: list[BaseException] = field(default_factory=list)
 
-    def __getitem__(self, scope: Scope) -> Task:
-        if scope not in self._open:
-            context = self.ledger.task(STEP, self.table, scope, keep_going=True)
-            self._open[scope] = (context, context.__enter__())
-        return self._open[scope][1]
+def in_commits(windows: Sequence[Window], limits: BatchLimits) -> list[list[Window]]:
+    """The windows by the commits that they may come in with: each snapshot by itself, changes together.
 
-    def failed(self, scope: Scope, error: Exception) -> None:
-        """End the scope's row with the error."""
-        self[scope]
-        context, _ = self._open.pop(scope)
-        self._end(context, error)
-
-    def close(self) -> None:
-        """End the rows that are still open, as they are."""
-        while self._open:
-            _, (context, _) = self._open.popitem()
-            context.__exit__(None, None, None)
-
-    def raise_unkept(self) -> None:
-        """Raise what the ledger has not kept for the end of the job: it was called outside of one."""
-        if self._unkept:
-            raise self._unkept[0]
-
-    def _end(self, context: AbstractContextManager[Task], error: Exception) -> None:
-        try:
-            kept = context.__exit__(type(error), error, error.__traceback__)
-        except Exception as raised:
-            kept, error = False, raised
-        if not kept:
-            self._unkept.append(error)
+    windows: in the order of time. Changes are taken as early as no snapshot of their scopes comes before them: what is
+    earlier than a snapshot of a scope is in a commit before it, and the law does not care about the rest."""
+    commits: list[list[Window]] = []
+    after: dict[Scope, int] = {}  # the commit that the last snapshot of a scope is in
+    for window in windows:
+        if window.asserts_absence:
+            after |= dict.fromkeys(window.scopes, len(commits))
+            commits.append([window])
+            continue
+        first = max((after.get(scope, -1) for scope in window.scopes), default=-1) + 1
+        for commit in commits[first:]:
+            size = sum(one.manifest.bytes for one in commit) + window.manifest.bytes
+            if not commit[0].asserts_absence and len(commit) < limits.manifests and size <= limits.bytes:
+                commit.append(window)
+                break
+        else:
+            commits.append([window])
+    return commits
 
 
 class _Run:
     """One load: which scopes wait, and what a person has decided so far."""
 
-    def __init__(self, load: EntityLoad, decision: Decision | None) -> None:
-        self.entity, self.decision = load, decision
+    def __init__(self, load: EntityLoad, tasks: ScopeTasks, decision: Decision | None) -> None:
+        self.entity, self.tasks, self.decision = load, tasks, decision
         self.ledger = load.lake.ledger
-        self.tasks = _Tasks(self.ledger, load.table)
         self._waiting: set[Scope] = set()
         self._decided: set[Scope] = set()
 
-    def load(self, window: Window) -> None:
-        """One manifest: the scopes that do not wait, all at once if it is all of them."""
-        free = [scope for scope in window.scopes if scope not in self._waiting]
-        together = set(free) == set(window.all_scopes)
-        for part in [free] if together else [[scope] for scope in free]:
-            self._load(window.only(part))
+    def load(self, windows: Sequence[Window]) -> None:
+        """The windows of one commit, without the scopes that wait."""
+        if windows[0].asserts_absence:
+            for part in self._free(windows):
+                self._load([part])
+        else:
+            self._load(windows)
 
-    def _load(self, window: Window) -> None:
-        for scope in window.scopes:
-            self.tasks[scope].input(window.manifest.id)
-        try:
-            done = self.entity.load(window, judge=self._judge(window))
-        except Exception as error:
-            if len(window.scopes) > 1:  # the rows of one scope may be the reason: let the others in
-                for scope in window.scopes:
-                    self._load(window.only([scope]))
-                return
-            self._waiting.update(window.scopes)
-            self.tasks.failed(window.scopes[0], error)
+    def _free(self, windows: Sequence[Window]) -> list[Window]:
+        """The windows without the scopes that wait: whole, or scope by scope."""
+        parts: list[Window] = []
+        for window in windows:
+            free = [scope for scope in window.scopes if scope not in self._waiting]
+            is_whole = set(free) == set(window.all_scopes)
+            parts += [window.only(part) for part in ([free] if is_whole else [[scope] for scope in free]) if part]
+        return parts
+
+    def _load(self, windows: Sequence[Window]) -> None:
+        """One commit; one that fails is split, down to the extract and scope that is to blame."""
+        windows = self._free(windows)
+        if not windows:
             return
+        first = windows[0]
+        try:
+            if first.asserts_absence:
+                done = self.entity.load_snapshot(first, judge=self._judge(first))
+            else:
+                done = self.entity.load_changes(windows)
+        except OvertakenError:
+            raise  # another run loads this entity: whatever is tried next is too late as well
+        except Exception as error:
+            if len(windows) > 1:
+                middle = len(windows) // 2
+                self._load(windows[:middle])
+                self._load(windows[middle:])
+            elif len(first.scopes) > 1:  # the rows of one scope may be the reason: let the others in
+                for scope in first.scopes:
+                    self._load([first.only([scope])])
+            else:
+                self._waiting.update(first.scopes)
+                self.tasks[first.scopes[0]].input(first.manifest.id)
+                self.tasks.failed(first.scopes[0], error)
+            return
+        for window in windows:
+            for scope in window.scopes:
+                self.tasks[scope].input(window.manifest.id)
         for scope, loaded in done.items():
             self._record(scope, loaded)
 
@@ -168,14 +182,10 @@ class _Run:
             self.ledger.decide(self.entity.table, scope, manifest, verdict=said.verdict, reason=said.reason)
 
 
-def fold_entity(load: EntityLoad, *, idle: bool = False) -> None:
-    """Bring the versions up to the log; contradictions in it end the run with exit code 3. idle: nothing was loaded."""
+def fold_entity(load: EntityLoad) -> None:
+    """Bring the versions up to the log; contradictions in it end the run with exit code 3. Under the entity's lease."""
     history, ledger = load.history, load.lake.ledger
     if not load.lake.store.exists(history.layer, history.log_table):
-        return
-    if idle and history.is_folded():
-        with ledger.task(STEP, load.table, keep_going=True) as task:
-            task.skip()
         return
     with ledger.task(FOLD, load.table, keep_going=True) as task:
         fold = history.fold()

@@ -73,7 +73,7 @@ def _changes(load: EntityLoad, window: Window) -> _Preview:
     total, bad = (sum(getattr(tally, name) for tally in tallies.values()) for name in ("rows", "rejected"))
     samples: Iterable[str] = ()
     if load.lake.store.exists(load.history.layer, load.history.log_table):
-        plan = load.history.plan(load.changes(window, rows))
+        plan = load.history.plan(load.changes(rows))
         numbers = (str(plan.opened), str(plan.closed + plan.rewritten), str(plan.removed))
         identity = load.history.policy.identity
         oldest = () if plan.oldest is None else (f"the oldest row that changes begins at {plan.oldest}",)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -99,6 +100,21 @@ class Disk:
         with suppress(Absent), disk_errors(target):
             target.unlink()
             sync_folder(target.parent)
+
+    def clear(self, folder: str) -> None:
+        with disk_errors(self.folder / folder):
+            if (self.folder / folder).exists():
+                shutil.rmtree(self.folder / folder)
+
+    @contextmanager
+    def workspace(self, folder: str) -> Iterator[Path]:
+        place = self.folder / folder
+        with disk_errors(place):
+            make_folder(place)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _temporary(self, key: str) -> Path:
         """A name beside the file, that no listing shows and nobody else uses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -67,3 +68,10 @@ class Files(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
+
+    def clear(self, folder: str) -> None:
+        """Remove everything below a folder, what listings do not show included; an absent one is no error."""
+
+    def workspace(self, folder: str) -> AbstractContextManager[Path]:
+        """A local folder for files in the making, gone at the end; on a disk it is `folder`, so that nothing need be
+        copied to be put, and what a killed process leaves there is removed by `clear`."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -145,6 +146,17 @@ class ObjectFiles:
     def delete(self, key: str) -> None:
         with suppress(Absent), self._storage_errors(key):
             obstore.delete(self._patient, key)
+
+    def clear(self, folder: str) -> None:
+        with self._storage_errors(folder):
+            for chunk in obstore.list(self._patient, folder):
+                for found in chunk:
+                    self.delete(found["path"])
+
+    @contextmanager
+    def workspace(self, folder: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="varve-", ignore_cleanup_errors=True) as place:
+            yield Path(place)
 
     def _settled(
         self, key: str, content: bytes, mode: PutMode, refused: Callable[[str | None], StorageError | None]

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from conftest import PROJECT, PYTHONPATH
 from losing_proxy import losing_proxy
 from object_stores import Emulator
 from varve.errors import ConfigError, StorageError
-from varve.storage import Absent, Changed, Disk, Entry, Files, Holder, Leases, Numbers, Taken, open_files
+from varve.storage import Absent, Changed, Disk, Entry, Files, Holder, Lease, Leases, Numbers, Taken, open_files
 
 WRITERS = 16
 LARGE = 9 * 2**20  # bytes: goes up in parts
@@ -571,6 +571,42 @@ def test_of_names_that_cannot_all_be_had_none_is_kept(files: Files, held: subpro
     with pytest.raises(StorageError), leases(files, wait=0.1).held("bronze.a", "bronze.claim", "bronze.d"):
         pass
     assert [lease.name for lease in leases(files).holders()] == ["bronze.claim"]
+
+
+def test_a_beat_of_our_own_whose_answer_was_lost_loses_no_lease(files: Files) -> None:
+    mine = leases(files, seconds=0.6)
+    with mine.held("bronze.claim") as lease:
+        [written] = mine.holders()
+        while True:  # what the store has done and could not say
+            content, tag = files.read_tagged("leases/bronze.claim.json")
+            written = msgspec.json.decode(content, type=Lease)
+            unheard = msgspec.structs.replace(written, beat=written.beat + 1, since=written.since.replace(year=2000))
+            with suppress(Changed):
+                files.replace("leases/bronze.claim.json", msgspec.json.encode(unheard), tag=tag)
+                break
+        time.sleep(0.5)
+        lease.check()
+        [now] = mine.holders()
+        assert now.since == written.since  # written by the holder again
+    assert mine.holders() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, False, id="this process"),
+        pytest.param({"started": "1"}, True, id="its number is another process's now"),
+        pytest.param({"pid": 2**22 + 1}, True, id="no such process"),
+        pytest.param({"host": "elsewhere", "started": "1"}, False, id="another host"),
+        pytest.param({"boot": "other", "started": "1"}, False, id="another boot: perhaps a host of the same name"),
+        pytest.param({"space": "other", "started": "1"}, False, id="another container of this host"),
+        pytest.param({"boot": None, "started": "1"}, False, id="a host that cannot tell its boots apart"),
+        pytest.param({"started": None}, False, id="a process whose start is not known"),
+    ],
+)
+def test_only_a_process_that_can_be_looked_at_is_provably_gone(changes: dict[str, Any], expected: bool) -> None:
+    holder = msgspec.structs.replace(Holder.here(job="daily", run_id="r1"), **changes)
+    assert holder.is_gone() is expected
 
 
 def test_a_lease_that_cannot_be_read_is_said_with_its_remedy(files: Files) -> None:

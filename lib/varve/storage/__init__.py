@@ -11,7 +11,7 @@
 
 from varve.storage.disk import Disk
 from varve.storage.files import Absent, Changed, Entry, Files, Taken
-from varve.storage.lease import Holder, Lease, Leases, Watch
+from varve.storage.lease import HeldLeases, Holder, Lease, Leases, Watch
 from varve.storage.numbers import Numbers
 from varve.storage.opening import open_files
 
@@ -21,6 +21,7 @@ __all__ = [
     "Disk",
     "Entry",
     "Files",
+    "HeldLeases",
     "Holder",
     "Lease",
     "Leases",

@@ -60,6 +60,10 @@ def configuration(config: Config) -> Iterator[Finding]:
         yield Finding(
             f"source {name}", place if any(Path("/").glob(place.lstrip("/"))) else f"{place}: nothing there yet"
         )
+    found = config.transforms
+    functions = f"{len(found.conforming)} conform functions, {len(found.marts)} marts"
+    folders = sorted({Path(one.place.file).parent for one in found.declared})
+    yield Finding("transforms", f"{functions}: {', '.join(map(str, folders))}" if folders else functions)
     pseudonyms = config.settings.pseudonyms
     for name, secret in sorted(pseudonyms.keys.items()) if pseudonyms else ():
         yield _secret(f"secret {name}", secret)

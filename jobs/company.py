@@ -10,10 +10,12 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from varve.arguments import PROJECT, Parser, launch
+from varve.arguments import Parser, launch
 from varve.config import Config
 from varve.errors import UsageError
 from varve.lake import Lake
+
+PROJECT = Path(__file__).resolve().parents[1]  # the generator is no part of the package
 
 
 def parser() -> Parser:

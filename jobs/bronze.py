@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 from varve.arguments import Parser, launch
-from varve.config import Dataset, Source
+from varve.config import Dataset
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.loading import BronzeLoad
@@ -30,24 +30,23 @@ def parser() -> Parser:
 def run(lake: Lake, args: Namespace) -> None:
     """Load every manifest that is not loaded yet; a scope that fails does not stop the others."""
     wanted = [
-        (source, name, dataset)
-        for source, name, dataset in lake.config.datasets()
-        if (not args.source or source.source in args.source)
-        and (not args.table or f"{source.source}_{name}" in args.table)
+        dataset
+        for dataset in lake.config.datasets()
+        if (not args.source or dataset.source in args.source) and (not args.table or dataset.table in args.table)
     ]
     if not wanted:
         raise UsageError("no dataset is called that", where="--source, --table", found=[*args.source, *args.table])
     if args.discard:
         _discard(lake, wanted, args.discard, args.reason)
     with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-        runs = [pool.submit(copy_context().run, _load, lake, s, name, dataset) for s, name, dataset in wanted]
+        runs = [pool.submit(copy_context().run, _load, lake, dataset) for dataset in wanted]
     for finished in runs:
         finished.result()
 
 
-def _load(lake: Lake, source: Source, name: str, dataset: Dataset) -> None:
+def _load(lake: Lake, dataset: Dataset) -> None:
     """Bring one bronze table up to date. Whether anything waits is asked before the lease, and again under it."""
-    load = BronzeLoad(lake, source, name, dataset)
+    load = BronzeLoad(lake, dataset)
     table = f"bronze.{load.table}"
     if not load.pending(load.loaded()):
         with lake.ledger.task("bronze", table) as task:
@@ -58,17 +57,17 @@ def _load(lake: Lake, source: Source, name: str, dataset: Dataset) -> None:
         load.load(load.pending(loaded), loaded)
 
 
-def _discard(lake: Lake, datasets: Sequence[tuple[Source, str, Dataset]], extract: str, reason: str) -> None:
+def _discard(lake: Lake, datasets: Sequence[Dataset], extract: str, reason: str) -> None:
     """Record the decision. extract: its id, or `<table>#<number>` where raw has no manifest of it any more."""
-    for source, name, _ in datasets:
-        dataset = lake.raw(source.source, name)
+    for one in datasets:
+        dataset = lake.raw(one.source, one.name)
         table = f"bronze.{dataset.table}"
         if extract.startswith(f"{dataset.table}#"):
             lake.ledger.decide(table, None, extract, verdict="discard", reason=reason)
             return
-        for one in dataset.catalog():
-            if one.id == extract:
-                lake.ledger.decide(table, one.scope, extract, verdict="discard", reason=reason)
+        for published in dataset.catalog():
+            if published.id == extract:
+                lake.ledger.decide(table, published.scope, extract, verdict="discard", reason=reason)
                 return
     raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")
 

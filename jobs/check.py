@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,20 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from varve.arguments import PROJECT, Parser, _common
-from varve.config import Config, FilesSource, Secret, load
+from varve.config import Config, Secret, load
+from varve.connect import Finding, connector_of
 from varve.errors import ConfigError
 from varve.jars import JARS
 
 PINNED = ("pyspark", "delta-spark", "deltalake", "pyarrow")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tested. remedy: what to do about a problem; None when all is well."""
-
-    what: str
-    found: str
-    remedy: str | None = None
 
 
 def set_up() -> Iterator[Finding]:
@@ -55,11 +46,7 @@ def configuration(config: Config) -> Iterator[Finding]:
     counts = f"{len(config.sources)} sources, {len(config.contracts)} contracts, {len(config.graphs)} job graphs"
     yield Finding("configuration", f"{config.directory}: {counts}")
     for name, source in sorted(config.sources.items()):
-        place = source.root if isinstance(source, FilesSource) else source.database
-        # No problem: the embedded company is made by the first run, other data may be named when a graph is run.
-        yield Finding(
-            f"source {name}", place if any(Path("/").glob(place.lstrip("/"))) else f"{place}: nothing there yet"
-        )
+        yield from connector_of(config, name).check(source)
     found = config.transforms
     functions = f"{len(found.conforming)} conform functions, {len(found.marts)} marts"
     folders = sorted({Path(one.place.file).parent for one in found.declared})

@@ -10,9 +10,10 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from varve import extract, raw
+from varve import raw
 from varve.arguments import Parser, launch
-from varve.config import Dataset, Source
+from varve.config import Dataset
+from varve.connect import Take, connector_of
 from varve.errors import UsageError
 from varve.lake import Lake
 from varve.ledger import Task
@@ -35,21 +36,21 @@ def run(lake: Lake, args: Namespace) -> None:
         raise UsageError(f"no source is called {unknown[0]}", where="--source", expected=expected)
     if args.root is not None and len(args.source) != 1:
         raise UsageError("--root needs one --source", where="--root", found=f"{len(args.source)} sources")
-    for source, name, dataset in lake.config.datasets():
-        if (not args.source or source.source in args.source) and (not args.dataset or name in args.dataset):
-            _extract(lake, source, name, dataset, args.root and args.root.absolute(), expected=bool(args.source))
+    for dataset in lake.config.datasets():
+        if (not args.source or dataset.source in args.source) and (not args.dataset or dataset.name in args.dataset):
+            if args.root is not None:
+                dataset = replace(dataset, system=dataset.system.moved(str(args.root.absolute())))
+            _extract(lake, dataset, expected=bool(args.source))
 
 
-def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path | None, *, expected: bool) -> None:
+def _extract(lake: Lake, dataset: Dataset, *, expected: bool) -> None:
     """Land what is new of one dataset; a scope that fails does not stop the others."""
-    raw_dataset = lake.raw(source.source, name)
-    table = f"raw.{raw_dataset.table}"
-    contract = lake.config.contracts[dataset.contract]
+    table = f"raw.{dataset.table}"
     with ExitStack() as held:
         try:
             held.enter_context(lake.lease(table))
-            publisher = held.enter_context(raw.publishing(raw_dataset))
-            plan = extract.plan(publisher, source, name, dataset, contract, root=root, expected=expected)
+            publisher = held.enter_context(raw.publishing(lake.raw(dataset.source, dataset.name)))
+            plan = connector_of(lake.config, dataset.source).plan(dataset, publisher, expected=expected)
         except Exception as error:
             with lake.ledger.task("extract", table, keep_going=True):
                 raise error
@@ -63,7 +64,7 @@ def _extract(lake: Lake, source: Source, name: str, dataset: Dataset, root: Path
         _remind(lake, table, publisher)
 
 
-def _land(task: Task, takes: Sequence[extract.Take]) -> None:
+def _land(task: Task, takes: Sequence[Take]) -> None:
     """Land the takes of one scope in their order; a parked one does not stop the next."""
     landed = [manifest for take in takes if (manifest := take.land()) is not None]
     for manifest in landed:

@@ -13,12 +13,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from varve import bronze, raw
+from connecting import dataset_of, files, landed
+from varve import bronze
 from varve.bronze import Drift, Provenance, ScopeColumn
-from varve.config import Dataset, FilesSource
 from varve.contract import Column, Contract, Personal
 from varve.errors import VarveError
-from varve.extract import plan
 from varve.loading import Load
 from varve.store import Commit, Store
 
@@ -251,19 +250,12 @@ def test_loading(spark: SparkSession, lake_dir: Path, tmp_path: Path) -> None:
     (inbox / "2026-01-02.csv").write_text("id,v,new\n1,b,n\n")
     (inbox / "2026-01-03.csv").write_text("v\nc\n")
     (inbox / "2026-01-04.csv").write_text("id,v\n1,d\n")
-    facts = {"contract": "s_d", "path": "*.csv", "format": "csv", "declared_date": "(.*).csv", "mode": "snapshot"}
-    source = FilesSource.model_validate({
-        "source": "s", "kind": "files", "root": str(inbox), "datasets": {"d": facts},
-        "scope": {"country": "ES", "entity": "iberia1"},
-    })  # fmt: skip
-    dataset: Dataset = source.named["d"]
     of = contract(Column("id", "int", key_position=1), Column("v", "string"))
-    with raw.claim(lake_dir, "s", "d"):
-        landed = [take.land() for take in plan(lake_dir, source, "d", dataset, of, []).takes]
+    dataset = dataset_of(files(inbox, declared_date="(.*).csv"), of)
+    pending = landed(lake_dir, dataset)
     store = Store(lambda: spark, lake_dir)
-    load = Load.of(store, of, source, "d", dataset, run_id="r1")
+    load = Load.of(store, dataset, run_id="r1")
     first = Recorder()
-    pending = [manifest for manifest in landed if manifest is not None]
     load.into(first, pending)
     assert first.counts == [4, 2, 2], "records = rows + rejects"
     [error] = first.errors

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -45,12 +46,14 @@ def example(here: Path) -> Config:
 
 
 def test_a_source_knows_where_it_lies_and_its_datasets_their_scope(example: Config, here: Path) -> None:
-    shop, core = example.sources["shop"], example.sources["core"]
+    shop: Any = example.sources["shop"]
+    core: Any = example.sources["core"]
     assert (shop.root, core.database) == (str(here / "data/shop"), str(here / "data/core.db"))
-    assert [(s.source, name) for s, name, _ in example.datasets()] == [("core", "claim_line"), ("shop", "claim")]
-    assert shop.datasets["claim"].scope.entity == "iberia1"
-    assert core.tables["claim_line"].table == "dbo.ClaimLine"
-    assert core.tables["claim_line"].scope.entity == FromColumn(column="company", map={"1": "roma"})
+    assert [(d.source, d.name) for d in example.datasets()] == [("core", "claim_line"), ("shop", "claim")]
+    line, claim = example.datasets()
+    assert (claim.table, claim.scope.entity, claim.contract.id) == ("shop_claim", "iberia1", "shop.claim")
+    assert core.table_named("claim_line") == "dbo.ClaimLine"
+    assert line.scope.entity == FromColumn(column="company", map={"1": "roma"})
 
 
 def test_contracts_are_found_by_table(example: Config) -> None:

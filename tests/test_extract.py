@@ -8,56 +8,32 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from varve import extract, raw
-from varve.config import FilesSource, SqliteSource
+from connecting import CONNECTORS, dataset_of, files, landed, sqlite
+from varve import raw
+from varve.config import Source
+from varve.connect import Plan
 from varve.contract import Column, Contract
 from varve.errors import ParkedError, SourceError
 from varve.raw import Manifest
 
 CONTRACT = Contract("s_d", "1.0.0", "s_d", "bronze", (Column("k", "int"), Column("v", "string")))
-DATED = {"path": "**/*", "format": "csv", "declared_date": r"(\d{4}-\d{2}-\d{2})"}
-FIXED = {"country": "ES", "entity": "iberia1"}
+DATED = {"declared_date": r"(\d{4}-\d{2}-\d{2})"}
 
 
-def files(folder: Path, **dataset: object) -> FilesSource:
-    facts = {"contract": "s_d", "scope": FIXED, **DATED, **dataset}
-    return FilesSource.model_validate({"source": "s", "kind": "files", "root": str(folder), "datasets": {"d": facts}})
+def land(lake: Path, where: Path | Source, **options: object) -> list[Manifest]:
+    """What one run lands, in its order. where: a folder with dated files, or a source."""
+    source = files(where, **{**DATED, **options}) if isinstance(where, Path) else where
+    return landed(lake, dataset_of(source, CONTRACT))
 
 
-def sqlite(
-    database: str, *, scope: Mapping[str, object] = FIXED, date: str | None = None, **table: object
-) -> SqliteSource:
-    facts = {"contract": "s_d", "table": "T", **table}
-    return SqliteSource.model_validate(
-        {
-            "source": "s",
-            "kind": "sqlite",
-            "database": database,
-            "scope": scope,
-            "declared_date": date,
-            "tables": {"d": facts},
-        }
-    )
-
-
-def land(lake: Path, folder: Path | FilesSource | SqliteSource, **dataset: object) -> list[Manifest]:
-    """What one run lands, in its order."""
-    source = files(folder, **dataset) if isinstance(folder, Path) else folder
-    [(name, facts)] = source.named.items()
-    with raw.claim(lake, "s", name):
-        known = raw.manifests(lake, "s", name)
-        plan = extract.plan(lake, source, name, facts, CONTRACT, known)
-        return [landed for take in plan.takes if (landed := take.land()) is not None]
-
-
-def notes(lake: Path, folder: Path, **dataset: object) -> list[str]:
-    source = files(folder, **dataset)
-    return extract.plan(lake, source, "d", source.named["d"], CONTRACT, []).notes
+def planned(source: Source, *, expected: bool = False) -> Plan:
+    return CONNECTORS[source.kind].plan(dataset_of(source, CONTRACT), [], expected=expected)
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -115,7 +91,7 @@ def test_an_untouched_file_is_not_read_again(lake_dir: Path, inbox: Path, monkey
     write(inbox / "x_2026-01-01.csv", "k,v\n1,a\n")
     time.sleep(2.1)
     land(lake_dir, inbox)
-    monkeypatch.setattr("varve.extract.files.sha256", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr("varve.connect.files.sha256", lambda _: pytest.fail("read again"))
     assert land(lake_dir, inbox) == []
 
 
@@ -138,17 +114,16 @@ def test_without_a_date_the_file_speaks_for_its_time(lake_dir: Path, inbox: Path
 )
 def test_files_that_wait(lake_dir: Path, inbox: Path, name: str, note: str) -> None:
     write(inbox / name, "k,v\n1,a\n")
-    [told] = notes(lake_dir, inbox, settle_seconds=60)
+    [told] = planned(files(inbox, **DATED, settle_seconds=60)).notes
     assert note in told
     assert land(lake_dir, inbox, settle_seconds=60) == []
 
 
 def test_a_file_that_grows_while_it_is_read_waits(lake_dir: Path, inbox: Path) -> None:
     path = write(inbox / "x_2026-01-01.csv", "k,v\n1,a\n")
-    source = files(inbox)
-    [take] = extract.plan(lake_dir, source, "d", source.named["d"], CONTRACT, []).takes
+    [take] = planned(files(inbox, **DATED)).takes
     write(path, "k,v\n1,a\n2,b\n")
-    assert take.land() is None
+    assert take.land(partial(raw.Landing, lake_dir)) is None
     assert raw.manifests(lake_dir, "s", "d") == []
     assert [m.rows for m in land(lake_dir, inbox)] == [2]
 
@@ -203,13 +178,12 @@ def test_scope_from_the_path(lake_dir: Path, inbox: Path) -> None:
     assert {str(m.scope) for m in found} == {"ES/iberia1", "ES/iberia2", "ES/_unknown"}, "equal bytes, other scopes"
 
 
-def test_an_absent_folder(lake_dir: Path, tmp_path: Path) -> None:
+def test_an_absent_folder(tmp_path: Path) -> None:
     source = files(tmp_path / "none")
-    facts = source.named["d"]
-    [note] = extract.plan(lake_dir, source, "d", facts, CONTRACT, []).notes
+    [note] = planned(source).notes
     assert "nothing was ever delivered" in note
     with pytest.raises(SourceError, match="the folder is absent"):
-        extract.plan(lake_dir, source, "d", facts, CONTRACT, [], expected=True)
+        planned(source, expected=True)
 
 
 def counted(path: str) -> int:

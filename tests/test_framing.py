@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varve.extract.framing import Columns, Format, Framed, Unreadable, framed
+from varve.framing import Columns, Format, Framed, Unreadable, framed
 
 CSV = Format("csv")
 NDJSON = Format("ndjson")

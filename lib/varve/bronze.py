@@ -1,7 +1,8 @@
 """Types the records of one extract by its contract. PURE.
 
-One record in, one row out or one reject with a reason. What does not fit its column is null there and stands in
-`_rescued`, a JSON list of {field, value, reason}; the value is the text as received:
+Text is read; what arrives typed is cast where the cast loses nothing (`exact`), else its text is read. One record in,
+one row out or one reject with a reason. What does not fit its column is null there and stands in `_rescued`, a JSON list
+of {field, value, reason}; the value is the text as received:
 
     unknown field    no column of the contract is received under that name
     wrong case       one is, but for capital letters
@@ -25,6 +26,7 @@ from pyspark.sql import functions as F
 
 from varve.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract
 from varve.contract import Column as Field
+from varve.exact import TEXT, exact, text_of
 from varve.scope import SCOPE_COLUMNS, UNKNOWN
 
 PROVENANCE: Final = (
@@ -94,6 +96,7 @@ class Typing:
     values: tuple[Column, ...]
     columns: tuple[Column, ...]
     reason: Column
+    record: Column
 
 
 def typing_of(
@@ -101,16 +104,21 @@ def typing_of(
     contract: Contract,
     null_values: Sequence[str] = (),
     scope: Sequence[ScopeColumn | None] = (None, None),
+    types: Sequence[str] = (),
 ) -> Typing:
     """How to type c0 … cN, received under the names `columns`, by the contract.
 
-    scope: the columns that hold country and entity; None where the whole extract has one."""
-    text = {name: F.col(f"c{index}") for index, name in enumerate(columns)}
+    scope: the columns that hold country and entity; None where the whole extract has one; types: of c0 … cN, none when
+    all are text."""
+    kinds = dict(zip(columns, types or (TEXT,) * len(columns), strict=True))
+    received = {name: F.col(f"c{index}") for index, name in enumerate(columns)}
+    text = {name: value if kinds[name] == TEXT else text_of(value, kinds[name]) for name, value in received.items()}
     extra = _added_columns(columns, contract)
     twins = _twins(columns, contract)
     known = {c.received_as for c in contract.columns}
     present = [c for c in contract.columns if c.received_as in text]
-    rescued = [_unfit(c, text[c.received_as], F.col(_typed(c))) for c in present]
+    exactly = {c.name: _exact(c, received[c.received_as], kinds[c.received_as]) for c in present}
+    rescued = [_unfit(c, text[c.received_as], F.col(_typed(c)), is_text=exactly[c.name] is None) for c in present]
     rescued += [
         F.when(text[name].isNotNull(), _entry(name, text[name], "wrong case" if name in twins else "unknown field"))
         for name in columns
@@ -118,8 +126,11 @@ def typing_of(
     ]
     scopes = zip(SCOPE_COLUMNS, scope, strict=True)
     return Typing(
-        received=tuple(_null_as_null(text[name], null_values).alias(c) for name, c in _names(text)),
-        values=tuple(_value(text[c.received_as], c).alias(_typed(c)) for c in present),
+        received=tuple(_null_as_null(received[name], null_values).alias(c) for name, c in _names(received)),
+        values=tuple(
+            (_value(text[c.received_as], c) if (value := exactly[c.name]) is None else value).alias(_typed(c))
+            for c in present
+        ),
         columns=(
             *((F.col(_typed(c)) if c in present else F.lit(None).cast(c.type)).alias(c.name) for c in contract.columns),
             *(text[name].alias(column) for name, column in extra.items()),
@@ -127,6 +138,7 @@ def typing_of(
             *(F.col(name) if part is None else _scope(part, text).alias(name) for name, part in scopes),
         ),
         reason=_unidentified(contract, text).alias("_reason"),
+        record=(_as_json(text) if types else F.col("_record")).alias("_record"),
     )
 
 
@@ -145,7 +157,7 @@ def typed(records: DataFrame, contract: Contract, typing: Typing) -> DataFrame:
         "_manifest", "_file", "_position", "_landed_at", "_as_of",
         F.lit(contract.version).alias("_contract_version"),
         typing.reason,
-        "_record",
+        typing.record,
     )  # fmt: skip
 
 
@@ -205,6 +217,20 @@ def _added_columns(columns: Sequence[str], contract: Contract) -> dict[str, str]
             taken.add(column)
             added[name] = column
     return added
+
+
+def _exact(field: Field, value: Column, kind: str) -> Column | None:
+    """The value of a column that arrives typed; None where the text has to be read: the contract says how."""
+    if kind == TEXT or field.format is not None or (field.zone is not None and kind != "timestamp"):
+        return None
+    return exact(value, kind, field.type)
+
+
+def _as_json(text: Mapping[str, Column]) -> Column:
+    """A record that arrived typed, as a person reads it; computed for those that are rejected."""
+    if not text:
+        return F.lit("{}")
+    return F.to_json(F.map_from_arrays(F.array(*(F.lit(name) for name in text)), F.array(*text.values())))
 
 
 def _value(text: Column, field: Field) -> Column:
@@ -294,15 +320,17 @@ def _decimal_fits(text: Column, kind: str) -> Column:
     return F.when(exponent, same).otherwise((point == 0) | (digits <= scale))
 
 
-def _unfit(field: Field, text: Column, value: Column) -> Column | None:
-    """The entry in `_rescued` for a value that did not fit, null where it did; None for a type that takes any text."""
+def _unfit(field: Field, text: Column, value: Column, *, is_text: bool) -> Column | None:
+    """The entry in `_rescued` for a value that did not fit, null where it did; None for a type that takes any text.
+
+    is_text: whether the text was read; else it stands for a value that was cast."""
     if field.type == "string":
         return None
     reason: Column = F.lit("wrong type")
     lost = text.isNotNull() & value.isNull()
-    if field.type.startswith("decimal"):
+    if field.type.startswith("decimal") or (not is_text and field.type in ("float", "double")):
         reason = F.when(text.try_cast("decimal(38,18)").isNotNull(), "precision").otherwise(reason)
-    if field.type in ("timestamp", "timestamp_ntz") or field.is_exact_time:
+    if is_text and (field.type in ("timestamp", "timestamp_ntz") or field.is_exact_time):
         cut = F.when(text.rlike(_FINER_THAN_NANOSECONDS if field.is_exact_time else _FINER), "precision")
         doubts = [doubt for doubt in (_doubt(text, field), cut) if doubt is not None]
         noted = F.array_compact(F.array(*doubts))

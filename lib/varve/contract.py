@@ -43,6 +43,11 @@ def spark_type(text: str) -> str | None:
     return _TYPES.get(name)
 
 
+def bronze_table(source: str, dataset: str) -> str:
+    """The name of the bronze table of a dataset."""
+    return f"{source}_{dataset}"
+
+
 @dataclass(frozen=True, slots=True)
 class Personal:
     """kind: direct (names a person), indirect (narrows down) or free_text; subject: whose data it is, e.g. debtor."""

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from varve import bronze, loads, ops, raw
 from varve.bronze import Drift, ScopeColumn, Typing
-from varve.config import Dataset, FilesDataset, FromColumn, FromPath, Source
+from varve.config import Dataset, FromColumn, FromPath
 from varve.contract import Contract
 from varve.errors import DefectError, OvertakenError, ParkedError, StorageError
 from varve.ledger import ScopeTasks
@@ -58,13 +58,12 @@ class Pending:
 class BronzeLoad:
     """Loads the extracts of one dataset into its bronze table."""
 
-    def __init__(self, lake: Lake, source: Source, name: str, dataset: Dataset) -> None:
+    def __init__(self, lake: Lake, dataset: Dataset) -> None:
         self.lake, self.store = lake, lake.store
-        self.contract: Contract = lake.config.contracts[dataset.contract]
-        self.dataset: RawDataset = lake.raw(source.source, name)
-        self.table = self.dataset.table
-        is_csv = isinstance(dataset, FilesDataset) and dataset.format == "csv"
-        self._null_values = dataset.csv.null_values if is_csv else ()  # type: ignore[attr-defined]
+        self.contract: Contract = dataset.contract
+        self.dataset: RawDataset = lake.raw(dataset.source, dataset.name)
+        self.table = dataset.table
+        self._null_values = dataset.options.null_values
         self._scope = tuple(_scope_column(part) for part in (dataset.scope.country, dataset.scope.entity))
         self._typings: dict[tuple[tuple[str, ...], tuple[str, ...]], Typing] = {}
 
@@ -199,9 +198,12 @@ class BronzeLoad:
         frames = []
         for shape, alike in groupby(sorted(manifests, key=_shape), key=_shape):
             extracts = list(alike)
+            received = raw.read(self.store.spark, self.lake.files, extracts)  # opens the session that a column needs
             if shape not in self._typings:
-                self._typings[shape] = bronze.typing_of(shape[0], self.contract, self._null_values, self._scope)
-            records = self._of_extracts(raw.read(self.store.spark, self.lake.files, extracts), extracts)
+                columns, types = shape
+                typing = bronze.typing_of(columns, self.contract, self._null_values, self._scope, types)
+                self._typings[shape] = typing
+            records = self._of_extracts(received, extracts)
             frames.append(bronze.typed(records, self.contract, self._typings[shape]))
         return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
 

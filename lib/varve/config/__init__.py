@@ -10,40 +10,27 @@
 """
 
 from varve.config.jobs import ForEachTask, JobGraph, SparkPythonTask, Task
+from varve.config.kinds import Kind
 from varve.config.loading import Config, job_graphs, load
 from varve.config.secrets import Secret
 from varve.config.settings import Pseudonyms, Settings
-from varve.config.sources import (
-    Csv,
-    Dataset,
-    FilesDataset,
-    FilesSource,
-    FromColumn,
-    FromPath,
-    ScopeRule,
-    Source,
-    SqliteSource,
-    SqliteTable,
-)
+from varve.config.sources import Dataset, DatasetOptions, FromColumn, FromPath, ScopeRule, Source
 
 __all__ = [
     "Config",
-    "Csv",
     "Dataset",
-    "FilesDataset",
-    "FilesSource",
+    "DatasetOptions",
     "ForEachTask",
     "FromColumn",
     "FromPath",
     "JobGraph",
+    "Kind",
     "Pseudonyms",
     "ScopeRule",
     "Secret",
     "Settings",
     "Source",
     "SparkPythonTask",
-    "SqliteSource",
-    "SqliteTable",
     "Task",
     "job_graphs",
     "load",

@@ -11,8 +11,8 @@ from varve.config.documents import Document, Location
 from varve.config.models import NAME
 from varve.config.problems import did_you_mean, listed
 from varve.config.soundness import add_wrong_sql
-from varve.config.sources import Source, SqliteSource, dataset_name
-from varve.contract import Contract
+from varve.config.sources import Source
+from varve.contract import Contract, bronze_table
 
 Read = tuple[Document, Contract]
 
@@ -49,10 +49,10 @@ class Crossing:
     def _pictured(self) -> dict[str, str]:
         """Bronze tables that are loaded from snapshots -> the file of their source."""
         return {
-            f"{source.source}_{name}": document.shown
+            bronze_table(source.source, source.dataset_name(entry)): document.shown
             for document, source in self.sources
-            for name, dataset in source.named.items()
-            if dataset.mode == "snapshot"
+            for entry, options in source.entries.items()
+            if options.mode == "snapshot"
         }
 
     def _add_twins(self) -> None:
@@ -70,12 +70,10 @@ class Crossing:
 def _add_wrong_datasets(
     document: Document, source: Source, contracts: Mapping[str, Contract], known: frozenset[str] | None
 ) -> None:
-    part = "tables" if isinstance(source, SqliteSource) else "datasets"
-    entries = source.tables if isinstance(source, SqliteSource) else source.datasets
     names: dict[str, str] = {}
-    for entry, dataset in entries.items():
-        at = (part, entry)
-        name = dataset_name(entry) if isinstance(source, SqliteSource) else entry
+    for entry, dataset in source.entries.items():
+        at = (source.listed_in, entry)
+        name = source.dataset_name(entry)
         if not re.fullmatch(NAME, name):
             document.refuse(
                 at,
@@ -91,7 +89,7 @@ def _add_wrong_datasets(
                 remedy="List one under another name, with table: <name in the database>.",
             )
         names[name] = entry
-        if "scope" not in dataset.model_fields_set and source.scope is None:
+        if dataset.scope is None and source.scope is None:
             document.refuse(
                 at,
                 f"the dataset {entry} has no scope",
@@ -107,7 +105,7 @@ def _add_wrong_datasets(
                 remedy=did_you_mean(dataset.contract, known),
             )
         contract = contracts.get(dataset.contract)
-        table = f"{source.source}_{name}"
+        table = bronze_table(source.source, name)
         if contract is not None and contract.layer != "bronze":
             document.refuse(
                 (*at, "contract"),

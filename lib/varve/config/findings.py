@@ -32,7 +32,7 @@ _JSON_TYPES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _UNKNOWN_FIELD: Final = ("unevaluatedProperties", "additionalProperties")
 # pydantic puts the branch of a union that it took among the steps of a place; the file does not have it.
-_BRANCHES: Final = frozenset({"as it stands", "from path", "from column", "files", "sqlite"})
+_BRANCHES: Final = frozenset({"as it stands", "from path", "from column"})
 
 
 def checked(
@@ -80,13 +80,9 @@ def _add_model_error(
             expected=f"one of {listed(sorted(known))}",
             remedy=did_you_mean(field, known),
         )
-    elif kind in ("missing", "union_tag_not_found"):
-        wanted = field if kind == "missing" else context["discriminator"].strip("'")
-        document.refuse(
-            place[:-1] if kind == "missing" else place,
-            f"the field {wanted} is missing",
-            found=listed(value) if isinstance(value, dict) else None,
-        )
+    elif kind == "missing":
+        found = listed(value) if isinstance(value, dict) else None
+        document.refuse(place[:-1], f"the field {field} is missing", found=found)
     elif field == "[key]":
         names = re.findall(r"'([^']*)'", context.get("expected", ""))
         document.refuse(
@@ -95,16 +91,14 @@ def _add_model_error(
             expected=f"one of {listed(names)}" if names else IN_WORDS.get(context.get("pattern", "")),
             remedy=did_you_mean(str(steps[-2]), names),
         )
-    elif kind in ("literal_error", "enum", "union_tag_invalid"):
-        names = re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
-        found = context["tag"] if kind == "union_tag_invalid" else value
-        where = (*place, context["discriminator"].strip("'")) if kind == "union_tag_invalid" else place
+    elif kind in ("literal_error", "enum"):
+        names = re.findall(r"'([^']*)'", context["expected"])
         document.refuse(
-            where,
-            f"{_named(where, name if where == at else '')} has a value that is not possible",
-            found=None if is_secretive(place) else said(found),
+            place,
+            f"{_named(place, name if place == at else '')} has a value that is not possible",
+            found=None if is_secretive(place) else said(value),
             expected=listed(names),
-            remedy=did_you_mean(str(found), names),
+            remedy=did_you_mean(str(value), names),
         )
     elif "found" in context or "expected" in context:
         where = (*place, context["field"]) if "field" in context else place
@@ -199,9 +193,7 @@ def fields_at(schema: _JsonSchema, steps: Sequence[str | int]) -> set[str]:
 
 def _below(shape: _JsonSchema, step: str | int, schema: _JsonSchema) -> Iterable[_JsonSchema]:
     candidates: list[Any]
-    if branch := shape.get("discriminator", {}).get("mapping", {}).get(step):
-        candidates = [{"$ref": branch}]
-    elif isinstance(step, int):
+    if isinstance(step, int):
         candidates = [shape.get("items")]
     elif step in shape.get("properties", {}):
         candidates = [shape["properties"][step]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from varve.config.documents import Document, read_document
 from varve.config.findings import checked
 from varve.config.flow import add_wrong_flow
 from varve.config.jobs import JobGraph, JobsFile
+from varve.config.kinds import Kind, Kinds
 from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
-from varve.config.sources import AnySource, Dataset, FilesSource, Source
+from varve.config.sources import Dataset, Source, absolute
 from varve.config.transforms import Fitting, imported
 from varve.contract import Contract
 from varve.errors import ConfigError
@@ -30,10 +30,9 @@ _JOBS: Final = TypeAdapter(JobsFile)
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that `conf/` says. directory: the conf folder; codes_dir: its `codes`; env: the environment's name.
-
-    transforms: the company's own functions, which belong to this configuration and not to the process.
-    """
+    """Everything that `conf/` says. directory: the conf folder; codes_dir: its `codes`; env: the environment's name;
+    connectors: those of the kinds that the sources are of; transforms: the company's own functions, which belong to
+    this configuration and not to the process."""
 
     directory: Path
     env: str
@@ -41,17 +40,21 @@ class Config:
     sources: Mapping[str, Source]
     contracts: Mapping[str, Contract]
     graphs: Mapping[str, JobGraph]
+    connectors: Mapping[str, Kind]
     transforms: Transforms = NONE
 
     @property
     def codes_dir(self) -> Path:
         return self.directory / "codes"
 
-    def datasets(self) -> Iterator[tuple[Source, str, Dataset]]:
-        """(source, dataset name, dataset with its scope) of every source, in the order of their names."""
+    def datasets(self) -> Iterator[Dataset]:
+        """The datasets of every source, in the order of the sources' names."""
         for _, source in sorted(self.sources.items()):
-            for name, dataset in source.named.items():
-                yield source, name, dataset
+            for entry, options in source.entries.items():
+                scope = options.scope or source.scope
+                assert scope is not None  # refused when the configuration was read
+                name, contract = source.dataset_name(entry), self.contracts[options.contract]
+                yield Dataset(source, name, options, scope, contract, self.connectors[source.kind])
 
     def bronze_contract(self, table: str) -> Contract:
         """The contract of the bronze table `<source>_<dataset>`."""
@@ -91,9 +94,10 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
             "there is no configuration", where=str(conf_dir), expected="a folder with sources, contracts and jobs"
         )
     folder = _Folder(conf_dir.absolute(), Problems())
-    settings, document = folder.settings(env, lake)
+    kinds = Kinds()
+    settings, document = folder.settings(env, lake, kinds)
     has_keys = settings.pseudonyms is not None or bool(folder.problems.found)  # broken settings are one error, not two
-    sources = folder.sources()
+    sources = folder.sources(kinds)
     contracts, known = folder.contracts()
     graphs = folder.graphs()
     crossing = Crossing(sources, contracts, known, folder.path / "codes")
@@ -104,9 +108,10 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
         directory=folder.path,
         env=env,
         settings=settings,
-        sources={source.source: folder.resolved(source) for _, source in sources},
+        sources={source.source: source.resolved(folder.path.parent) for _, source in sources},
         contracts={contract.id: contract for _, contract in contracts},
         graphs=graphs,
+        connectors={source.kind: found for _, source in sources if (found := kinds.connector(source.kind))},
         transforms=transforms,
     )
 
@@ -139,22 +144,25 @@ class _Folder:
             elif document := read_document(path, self.shown(path), self.problems):
                 yield document
 
-    def settings(self, env: str, lake: str | None) -> tuple[Settings, Document | None]:
-        """The settings of the environment, with an absolute lake, and the document that says them."""
+    def settings(self, env: str, lake: str | None, kinds: Kinds) -> tuple[Settings, Document | None]:
+        """The settings of the environment, with an absolute lake, and the document that says them. kinds: gets those
+        that the settings name."""
         path = self.path / f"{env}.yml"
         settings, document = Settings(), None
         if path.exists():
             document = read_document(path, self.shown(path), self.problems)
-            if document is not None:
-                settings = checked(document, _SETTINGS) or settings
+            kinds.is_whole = document is not None and (found := checked(document, _SETTINGS)) is not None
+            if document is not None and found is not None:
+                settings = found
                 self._refuse_local_keys(document, settings, env, lake)
+                kinds.add(document, settings.connectors, self.path.parent)
         elif env != "local":
             environments = sorted({"local", *(p.stem for p in self.path.glob("*.yml"))})
             self.problems.add(Problem(self.shown(path), None, f"the environment {env} has no settings",
                                       found="no such file", expected=f"one of {listed(environments)}",
                                       remedy=did_you_mean(env, environments)))  # fmt: skip
         settings = settings.for_local_use() if env == "local" else settings
-        root = self._absolute(settings.lake) if lake is None else lake
+        root = absolute(settings.lake, self.path.parent) if lake is None else lake
         return settings.in_lake(root if "://" in root else str(Path(root).absolute())), document
 
     def _refuse_local_keys(self, document: Document, settings: Settings, env: str, lake: str | None) -> None:
@@ -167,9 +175,9 @@ class _Folder:
                     expected="${env:NAME}, ${file:/path} or ${databricks:scope/key}",
                 )
 
-    def sources(self) -> list[tuple[Document, Source]]:
+    def sources(self, kinds: Kinds) -> list[tuple[Document, Source]]:
         documents = self.documents("sources", ".yml", ".yaml")
-        return [(document, source) for document in documents if (source := checked(document, AnySource))]
+        return [(document, source) for document in documents if (source := kinds.source_in(document))]
 
     def contracts(self) -> tuple[list[tuple[Document, Contract]], frozenset[str] | None]:
         """The valid contracts, and the ids of all that were found; None when a file could not be read."""
@@ -212,12 +220,3 @@ class _Folder:
         if len(self.problems.found) > before or known is None or len(known) > len(contracts):
             return NONE
         return Fitting(found, tables, self.path / "codes", self.problems, self.shown).transforms()
-
-    def resolved(self, source: Source) -> Source:
-        """The source with an absolute path, and datasets that know their scope and their name in the lake."""
-        if isinstance(source, FilesSource):
-            return source.model_copy(update={"root": self._absolute(source.root), "datasets": source.named})
-        return source.model_copy(update={"database": self._absolute(source.database), "tables": source.named})
-
-    def _absolute(self, path: str) -> str:
-        return path if "://" in path else str(Path(os.path.normpath(self.path.parent / Path(path).expanduser())))

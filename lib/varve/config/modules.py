@@ -138,6 +138,19 @@ def import_all(roots: Sequence[Root], problems: Problems, shown: Callable[[Path]
     return Imported(tuple(declared), finder.texts, finder.files)
 
 
+def module_of(name: str, folder: Path) -> ModuleType:
+    """One module, looked for in `folder` (that holds conf), below its `lib`, and among what is installed.
+
+    Raises ModuleNotFoundError where there is none, and whatever its code raises."""
+    top = name.partition(".")[0]
+    root = beside(folder, top) or installed(top)
+    if root is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    finder = _Finder({root.name: root.place})
+    with _IMPORTING, _own_names(finder):
+        return import_module(name)
+
+
 def _add_late_imports(
     module: str, finder: _Finder, tree: ast.AST, problems: Problems, shown: Callable[[Path], str]
 ) -> None:

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 
 from varve.config.contracts import ColumnFacts, TableFacts
 from varve.config.jobs import JobsFile
+from varve.config.kinds import Kinds
 from varve.config.settings import Settings
-from varve.config.sources import AnySource
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -26,7 +26,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> Mapping[str, Mapping[str, Any]]:
     """file name -> JSON schema."""
     return {
-        "source.schema.json": _named("A source: conf/sources/*.yml", AnySource.json_schema()),
+        "source.schema.json": _named("A source: conf/sources/*.yml", Kinds().schema()),
         "settings.schema.json": _named("Settings: conf/local.yml, cluster.yml", TypeAdapter(Settings).json_schema()),
         "jobs.schema.json": _named("Job graphs: conf/jobs/*.yml", TypeAdapter(JobsFile).json_schema()),
         "contract.schema.json": _named(

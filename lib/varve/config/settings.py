@@ -87,6 +87,8 @@ class Settings(Model):
     transforms: tuple[ModuleName, ...] | None = None
     """Modules of the company's own: in the folder that holds conf, below its lib, or installed; absent: the folder
     `transforms` beside conf or below its lib, if there is one."""
+    connectors: tuple[str, ...] = ()
+    """Modules with kinds of sources of your own; looked for in the folder that holds conf, below its lib, installed."""
 
     def for_local_use(self) -> Settings:
         """These settings with the default key of a lake on one machine, when they name none."""

@@ -1,16 +1,26 @@
-"""Sources: how to reach a system, what to take from it and how (`conf/sources/*.yml`)."""
+"""Sources: what every kind of them states (`conf/sources/*.yml`), and the datasets that come of it.
+
+A connector extends `Source` and `DatasetOptions` for its kind; `Dataset` is what the layers are given.
+"""
 
 from __future__ import annotations
 
-import codecs
+import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from varve.config.models import COUNTRY, ENTITY, Count, Flag, Model, Name
+from varve.config.models import COUNTRY, ENTITY, Model, Name
+from varve.contract import Contract, bronze_table
+from varve.errors import UsageError
+
+if TYPE_CHECKING:
+    from varve.config.kinds import Kind
 
 
 def _one_group(pattern: str) -> str:
@@ -80,151 +90,82 @@ class ScopeRule(Model):
     entity: Entity
 
 
-def _known_encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise PydanticCustomError(
-            "encoding", "the encoding is unknown", {"found": name, "expected": "utf-8, cp1252, latin-1 …"}
-        ) from None
-    return name
-
-
-class Csv(Model):
-    """How a CSV file is written."""
-
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
-    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
-    null_values: tuple[str, ...] = ("",)
-    """Texts that mean null."""
-    header: Flag = True
-    """The first record holds the names; else the contract's order counts."""
-    skip_rows: Count = 0
-    """[records] before the header."""
-    strip: Flag = False
-    """Blanks around names and values are no data, as in `1.1684, 186.75`."""
-
-
-class Dataset(Model):
-    """What every dataset states."""
+class DatasetOptions(Model):
+    """What every dataset states; its kind adds what it needs."""
 
     contract: str
     """The id of its bronze contract."""
-    scope: ScopeRule = Field(default=None, validate_default=False)  # type: ignore[assignment]  # filled in by load
+    scope: ScopeRule | None = None
     """Absent: the source's."""
+    mode: str = "snapshot"
+    """snapshot: all rows of the scope, so absence means deleted; any other: only what changed."""
+
+    @property
+    def null_values(self) -> tuple[str, ...]:
+        """Texts that mean null."""
+        return ()
 
 
-class FilesDataset(Dataset):
-    """Files of one kind in a folder."""
+class Source(Model):
+    """What every source states; its kind adds how the system is reached and lists the datasets."""
 
-    path: Annotated[str, Field(min_length=1)]
-    """Glob relative to root, such as claims/**/*.csv.gz."""
-    format: Literal["csv", "json", "ndjson", "parquet"]
-    """What is inside; gzip and zip are recognised by content."""
-    csv: Csv = Field(default_factory=Csv)
-    records: str | None = None
-    """json only: the path to the array of records, steps joined by dots, numbers index arrays; absent: the document."""
-    mode: Literal["snapshot", "changes"] = "snapshot"
-    """snapshot: a file holds all rows of its scope, so absence means deleted; changes: only what changed."""
-    declared_date: PathPattern | None = None
-    """Regular expression with one group on the relative path: the date or time that the file speaks for."""
-    settle_seconds: Annotated[float, Field(ge=0)] = 0
-    """A file changed more recently than this waits for the next run: for senders that write slowly and in place."""
+    listed_in: ClassVar[str] = "datasets"
+    """The field that lists the datasets: name -> options."""
 
-    @model_validator(mode="after")
-    def _options_fit_the_format(self) -> FilesDataset:
-        if self.format != "csv" and "csv" in self.model_fields_set:
-            raise PydanticCustomError(
-                "option", "csv options on another format", {"found": f"format {self.format}", "field": "csv"}
-            )
-        if self.format != "json" and self.records is not None:
-            raise PydanticCustomError(
-                "option", "records belongs to format json", {"found": f"format {self.format}", "field": "records"}
-            )
-        return self
-
-
-class SqliteTable(Dataset):
-    """One table of an SQLite database."""
-
-    table: str = ""
-    """The table's name in the database; absent: the name it is listed under."""
-    mode: Literal["snapshot", "incremental"] = "snapshot"
-    keys: tuple[str, ...] = ()
-    """Key columns as the source names them."""
-    cursor: str | None = None
-    """incremental: the column that grows with every change."""
-
-    @model_validator(mode="after")
-    def _incremental_has_a_cursor(self) -> SqliteTable:
-        if self.mode == "incremental" and self.cursor is None:
-            raise PydanticCustomError(
-                "option",
-                "mode incremental needs a cursor",
-                {"found": "no cursor", "expected": "cursor: <column>", "field": "mode"},
-            )
-        if self.mode == "snapshot" and self.cursor is not None:
-            raise PydanticCustomError(
-                "option", "cursor belongs to mode incremental", {"found": "mode snapshot", "field": "cursor"}
-            )
-        return self
-
-
-class _SourceBase(Model):
     source: Name
     """The system's name in the lake."""
+    kind: str
+    """Which connector reads it."""
     description: str = ""
     scope: ScopeRule | None = None
     """For all datasets that name none of their own."""
 
+    @property
+    def entries(self) -> Mapping[str, DatasetOptions]:
+        """The datasets under the names that they are listed by."""
+        found: Mapping[str, DatasetOptions] = getattr(self, self.listed_in)
+        return found
 
-class FilesSource(_SourceBase):
-    """Files in a folder."""
+    def dataset_name(self, entry: str) -> str:
+        """The dataset's name in the lake."""
+        return entry
 
-    kind: Literal["files"]
-    root: Annotated[str, Field(min_length=1)]
-    """A folder, relative to the folder that holds conf."""
-    datasets: Annotated[Mapping[Name, FilesDataset], Field(min_length=1)]
+    def resolved(self, folder: Path) -> Self:
+        """The source with absolute paths. folder: the one that holds conf."""
+        return self
+
+    def moved(self, root: str) -> Self:
+        """The same source read from another place."""
+        raise UsageError(f"a source of kind {self.kind} is read from no folder", where="--root", found=self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset of one source. name: its name in the lake; options: its kind's own."""
+
+    system: Source
+    name: str
+    options: DatasetOptions
+    scope: ScopeRule
+    contract: Contract
+    connector: Kind
 
     @property
-    def named(self) -> Mapping[str, FilesDataset]:
-        """dataset name -> dataset, with its scope."""
-        return {name: _scoped(dataset, self.scope) for name, dataset in self.datasets.items()}
-
-
-class SqliteSource(_SourceBase):
-    """An SQLite database."""
-
-    kind: Literal["sqlite"]
-    database: Annotated[str, Field(min_length=1)]
-    """The database file, relative to the folder that holds conf; or a glob, when each copy is a file of its own."""
-    declared_date: PathPattern | None = None
-    """Regular expression with one group on that path: when the copy was taken; absent: when it is read."""
-    tables: Annotated[Mapping[str, SqliteTable], Field(min_length=1)]
+    def source(self) -> str:
+        """The system's name in the lake."""
+        return self.system.source
 
     @property
-    def named(self) -> Mapping[str, SqliteTable]:
-        """dataset name (snake_case) -> table, with its scope and its name in the database."""
-        return {
-            dataset_name(name): _scoped(table.model_copy(update={"table": table.table or name}), self.scope)
-            for name, table in self.tables.items()
-        }
+    def table(self) -> str:
+        """The name of its bronze table."""
+        return bronze_table(self.source, self.name)
+
+    @property
+    def mode(self) -> Literal["snapshot", "changes"]:
+        """Whether absence means deleted."""
+        return "snapshot" if self.options.mode == "snapshot" else "changes"
 
 
-Source = FilesSource | SqliteSource
-AnySource: TypeAdapter[Source] = TypeAdapter(Annotated[Source, Field(discriminator="kind")])
-
-
-def dataset_name(table: str) -> str:
-    """The name in the lake of a table in a database: `dbo.ClaimLine` -> `claim_line`."""
-    last = table.rpartition(".")[2]
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", last)
-    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
-
-
-_D = TypeVar("_D", bound=Dataset)
-
-
-def _scoped(dataset: _D, scope: ScopeRule | None) -> _D:
-    return dataset if "scope" in dataset.model_fields_set else dataset.model_copy(update={"scope": scope})
+def absolute(path: str, folder: Path) -> str:
+    """A path of the configuration, which is relative to `folder`; a URL stays as it is."""
+    return path if "://" in path else str(Path(os.path.normpath(folder / Path(path).expanduser())))

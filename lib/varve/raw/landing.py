@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from varve.errors import OvertakenError, StorageError
+from varve.framing import Batch, type_name
 from varve.raw.catalog import Catalog, RawDataset
 from varve.raw.manifest import Manifest, RawFile, encode
 from varve.storage import Absent, Taken
@@ -59,9 +60,19 @@ class Publisher:
         """The landing of one extract. draft: the manifest as far as it is known before the first read.
 
         Raises StorageError when an extract of this id was published before."""
+        self.refuse_known(draft)
+        return Landing(self, draft)
+
+    def refuse_known(self, draft: Manifest) -> None:
+        """Raise StorageError when an extract of this id was published before."""
         if draft.id in self._ids:
             raise StorageError("this extract has landed already", where=f"raw.{draft.table}", found=draft.id)
-        return Landing(self, draft)
+
+    def must_be_next(self, manifest: Manifest) -> None:
+        """Raise OvertakenError when the next number is taken already."""
+        number = self.last + 1
+        if self.dataset.files.size(self.dataset.numbers.key(number)) is not None:
+            raise _overtaken(manifest, number)
 
     def take_number(self, manifest: Manifest) -> Manifest:
         """Publish a manifest: from here on the extract exists."""
@@ -69,13 +80,17 @@ class Publisher:
         try:
             self.dataset.numbers.put(number, encode(manifest))
         except Taken as error:
-            raise OvertakenError(
-                "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
-                found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
-            ) from error  # fmt: skip
+            raise _overtaken(manifest, number) from error
         self.last = number
         self._ids.add(manifest.id)
         return msgspec.structs.replace(manifest, number=number)
+
+
+def _overtaken(manifest: Manifest, number: int) -> OvertakenError:
+    return OvertakenError(
+        "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
+        found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
+    )  # fmt: skip
 
 
 @contextmanager
@@ -136,12 +151,15 @@ class Landing:
         self._token = secrets.token_hex(4)
         self._attempt = _Attempt(publisher.last + 1, draft.folder)
         self._files: list[RawFile] = []
+        self._types: tuple[str, ...] = ()
         self._open = ExitStack()
         self._work = Path()
+        self._note = self._tag = ""
 
     def __enter__(self) -> Landing:
         attempts = f"{self._dataset.folder}/attempts/{self._token}"
-        self._store.put(f"{attempts}.json", msgspec.json.encode(self._attempt))
+        self._note = f"{attempts}.json"
+        self._tag = self._store.put(self._note, msgspec.json.encode(self._attempt))
         self._work = self._open.enter_context(self._store.workspace(attempts))
         return self
 
@@ -150,33 +168,52 @@ class Landing:
         with suppress(StorageError):  # a later run clears it up
             _remove(self._dataset, self._attempt, self._token)
 
-    def receive(self, source: Path, *, sha256: str) -> Path | None:
-        """Keep the exact bytes of `source`; None if they are not those of the digest any more (it is being written).
-
-        Returns a local file with these bytes, there until the landing ends."""
-        copy = self._work / f"received-{self._token}-{source.name[-100:]}"
-        digest = hashlib.sha256()
+    def receive(self, source: Path) -> str:
+        """Copy the exact bytes of `source` beside the lake, read once, and return their sha256."""
+        copy, digest = self._received(source.name), hashlib.sha256()
         with source.open("rb") as received, copy.open("xb") as kept:
             while block := received.read(_BLOCK):
                 digest.update(block)
                 kept.write(block)
-        if digest.hexdigest() != sha256:
-            return None
+        return digest.hexdigest()
+
+    def keep(self, draft: Manifest) -> Path:
+        """Make what was received a file of the extract, whose id is known now.
+
+        Returns a local file with these bytes, there until the landing ends."""
+        self._publisher.refuse_known(draft)
+        self.draft, self._attempt = draft, _Attempt(self._attempt.number, draft.folder)
+        self._tag = self._store.replace(self._note, msgspec.json.encode(self._attempt), tag=self._tag)
+        copy = self._received(draft.origin.path)
         self._put(copy, "received", keep=True)
         return copy
 
-    def frame(self, records: Iterable[Record], names: Sequence[str]) -> tuple[int, int]:
-        """Write the records; returns (rows, rejected). `names` may grow while the records are read."""
+    def _received(self, path: str) -> Path:
+        return self._work / f"received-{self._token}-{path.rpartition('/')[2][-100:]}"
+
+    def frame(self, records: Iterable[Record | Batch], names: Sequence[str]) -> tuple[int, int]:
+        """Write the records; returns (rows, rejected). `names` may grow while the records are read.
+
+        Good records are either all text or all in batches; of batches the manifest tells the types."""
         good, bad = _Parts(self, "records"), _Parts(self, "rejects")
         with good, bad:
             for record in records:
-                if record.reason is None:
+                if isinstance(record, Batch):
+                    good.add_batch(record)
+                elif record.reason is None:
                     good.add(record.position, record.text, record.values, len(names))
                 else:
                     bad.add(record.position, record.text, (record.reason,), 1)
             good.close(width=len(names), always=True)
             bad.close(width=1, always=False)
+        self._types = good.types
         return good.rows, bad.rows
+
+    def add_overlap(self, digests: bytes, rows: int) -> None:
+        """Keep the digests of rows that the next window will read again."""
+        path = self._work / f"overlap-{self._token}"
+        path.write_bytes(digests)
+        self._put(path, "overlap", rows=rows)
 
     def discard_records(self) -> None:
         """Forget what was framed: the file turned out to be unreadable further on."""
@@ -184,13 +221,15 @@ class Landing:
             if file.role != "received":
                 self._store.delete(f"{self.draft.folder}/{file.name}")
         self._files = [file for file in self._files if file.role == "received"]
+        self._types = ()
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Verify every file, then publish the manifest: from here on the extract exists."""
+        self._publisher.must_be_next(manifest)  # who is overtaken may find its files cleared away
         for file in self._files:
             self._verify(file)
         return self._publisher.take_number(
-            msgspec.structs.replace(manifest, files=tuple(self._files), landed_at=datetime.now(UTC))
+            msgspec.structs.replace(manifest, types=self._types, files=tuple(self._files), landed_at=datetime.now(UTC))
         )
 
     def file(self, role: Literal["records", "rejects"]) -> Path:
@@ -206,7 +245,12 @@ class Landing:
         self._put(path, role, rows=rows)
 
     def _put(
-        self, path: Path, role: Literal["received", "records", "rejects"], *, rows: int = 0, keep: bool = False
+        self,
+        path: Path,
+        role: Literal["received", "records", "rejects", "overlap"],
+        *,
+        rows: int = 0,
+        keep: bool = False,
     ) -> None:
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
@@ -231,7 +275,9 @@ class Landing:
 
 
 class _Parts:
-    """Writes batches to numbered Parquet files; a new file begins when a record brings fields not seen before."""
+    """Writes batches to numbered Parquet files; a new file begins when a record brings fields not seen before.
+
+    types: those of the fields as Spark names them, none when all are text."""
 
     def __init__(self, landing: Landing, role: Literal["records", "rejects"]) -> None:
         self.rows = 0
@@ -241,8 +287,9 @@ class _Parts:
         self._positions: list[int] = []
         self._texts: list[str] = []
         self._values: list[Sequence[str | None]] = []
+        self.types: tuple[str, ...] = ()
         self._size = 0
-        self._width = -1
+        self._schema: pa.Schema | None = None
         self._rows_of_file = 0
         self._is_any = False
         self._writer: pq.ParquetWriter | None = None
@@ -262,6 +309,11 @@ class _Parts:
         if self._size > _MOST_TEXT or len(self._texts) * (width + 2) > _MOST_CELLS:
             self._flush(width)
 
+    def add_batch(self, batch: Batch) -> None:
+        names = ["_position", *(f"c{index}" for index in range(len(batch.fields)))]
+        self.types = tuple(type_name(field.type) for field in batch.fields)
+        self._write(pa.Table.from_arrays([batch.positions, *batch.fields], names=names))
+
     def close(self, *, width: int, always: bool) -> None:
         """Write what is left. always: a file without rows is written too, where there is none yet."""
         if self._texts or (always and not self._is_any):
@@ -269,26 +321,22 @@ class _Parts:
         self._end_file()
 
     def _flush(self, width: int) -> None:
-        if width != self._width:
-            self._end_file()
-            self._width = width
-        schema = self._schema()
-        if self._writer is None:
-            self._path, self._is_any = self._landing.file(self._role), True
-            self._writer = pq.ParquetWriter(self._path, schema, compression="zstd", use_dictionary=[])
-        columns = [
-            [row[index] if index < len(row) else None for row in self._values] for index in range(width)
-        ]  # fmt: skip
-        arrays = [pa.array(self._positions, pa.int64()), pa.array(self._texts, pa.string())]
-        arrays += [pa.array(column, pa.string()) for column in columns]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-        self._rows_of_file += len(self._texts)
+        texts = [[row[index] if index < len(row) else None for row in self._values] for index in range(width)]
+        names = [f"c{index}" for index in range(width)] if self._role == "records" else ["_reason"]
+        arrays = [pa.array(column, pa.string()) for column in (self._texts, *texts)]
+        positions = pa.array(self._positions, pa.int64())
+        self._write(pa.Table.from_arrays([positions, *arrays], names=["_position", "_record", *names]))
         self._positions, self._texts, self._values, self._size = [], [], [], 0
 
-    def _schema(self) -> pa.Schema:
-        fields = [f"c{index}" for index in range(self._width)] if self._role == "records" else ["_reason"]
-        texts = ["_record", *fields]
-        return pa.schema([("_position", pa.int64()), *((name, pa.string()) for name in texts)])
+    def _write(self, table: pa.Table) -> None:
+        if table.schema != self._schema:
+            self._end_file()
+            self._schema = table.schema
+        if self._writer is None:
+            self._path, self._is_any = self._landing.file(self._role), True
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd", use_dictionary=[])
+        self._writer.write_table(table)
+        self._rows_of_file += table.num_rows
 
     def _end_file(self) -> None:
         if self._writer is None:

@@ -16,7 +16,7 @@ class RawFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the extract, with what it must hold."""
 
     name: str
-    role: Literal["received", "records", "rejects"]
+    role: Literal["received", "records", "rejects", "overlap"]
     bytes: int
     sha256: str
     rows: int = 0

@@ -105,9 +105,9 @@ def _files(lake: Lake, contract: Contract) -> dict[str, str]:
     bronze = {feed.bronze for feed in contract.feeds}
     return {
         one.id: one.origin.path
-        for source, name, _ in lake.config.datasets()
-        if f"{source.source}_{name}" in bronze
-        for one in lake.raw(source.source, name).catalog()
+        for dataset in lake.config.datasets()
+        if dataset.table in bronze
+        for one in lake.raw(dataset.source, dataset.name).catalog()
     }
 
 

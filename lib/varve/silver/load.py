@@ -130,7 +130,7 @@ class EntityLoad:
 
     def datasets(self) -> list[tuple[Feed, RawDataset]]:
         """The feeds with the dataset that each is loaded from; a feed that no source delivers is left out."""
-        known = {f"{source.source}_{name}": (source.source, name) for source, name, _ in self.lake.config.datasets()}
+        known = {one.table: (one.source, one.name) for one in self.lake.config.datasets()}
         return [(feed, self.lake.raw(*known[feed.bronze])) for feed in self.contract.feeds if feed.bronze in known]
 
     def _from_rows(self) -> Iterator[Load]:

@@ -8,8 +8,8 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from varve.extract.framing.received import lines
-from varve.extract.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing.received import lines
+from varve.framing.record import Columns, Format, Framed, Unreadable
 
 LARGEST_DOCUMENT: Final = 512 * 2**20  # [bytes] a JSON document is read whole
 

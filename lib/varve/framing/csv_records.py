@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator
 from typing import IO
 
-from varve.extract.framing.received import LONGEST_RECORD, lines
-from varve.extract.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing.received import LONGEST_RECORD, lines
+from varve.framing.record import Columns, Format, Framed, Unreadable
 
 _Record = tuple[str, list[str], str | None, int]
 

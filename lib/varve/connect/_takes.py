@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from varve.config import FromColumn, FromPath, ScopeRule
-from varve.raw import Manifest, Origin, Published, Record
+from varve.config import Dataset, FromColumn, FromPath, ScopeRule
+from varve.framing import Batch, Unreadable, texts
+from varve.raw import Landing, Manifest, Origin, Published, Record
 from varve.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
 
 Bound = str | int | float | None
+Identity = tuple[str, str | None, Scope]  # digest, declared date and scope of a delivery
 
 _RACY_NS: Final = 2_000_000_000  # a file changed this shortly before it was read may change again in the same tick
-
-
-class Take(Protocol):
-    """Something to land: one file, or one table of one database."""
-
-    @property
-    def scope(self) -> Scope: ...
-
-    def land(self) -> Manifest | None:
-        """Land it, or park it with its reason; None when there is nothing new after all."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """takes: what is to be landed, in the order of declared date and path; notes: what was left and why."""
-
-    takes: Sequence[Take] = ()
-    notes: list[str] = field(default_factory=list)
 
 
 class BadDate(Exception):  # noqa: N818  (a verdict on a name)
@@ -73,8 +58,8 @@ class Known:
     """What has been taken of one dataset: every delivery once, and the last one under each path."""
 
     last: dict[str, Published] = field(default_factory=dict)
-    identities: set[tuple[str, str | None, Scope]] = field(default_factory=set)
-    uppers: dict[Scope, Bound] = field(default_factory=dict)  # incremental: how far each scope has been read
+    identities: set[Identity] = field(default_factory=set)
+    windows: dict[Scope, Published] = field(default_factory=dict)  # incremental: the last one of each scope
 
     @classmethod
     def of(cls, published: Iterable[Published]) -> Known:
@@ -85,34 +70,49 @@ class Known:
 
     def add(self, manifest: Published) -> None:
         self.last[manifest.origin.path] = manifest
-        self.identities.add((manifest.origin.sha256, manifest.declared, manifest.scope))
+        self.identities.add(_identity(manifest))
         if manifest.bounds is not None and manifest.status == "landed":
-            self.uppers[manifest.scope] = manifest.bounds["upper"]
+            self.windows[manifest.scope] = manifest
 
     def untouched(self, path: str, stamp: Stamp) -> bool:
         """Whether this very file was taken as it is, so that it need not be read to know. A change of any kind shows
-        in ctime, which nobody can set; what changed within two seconds before it was read is read again."""
+        in ctime, which nobody can set; what changed within two seconds before it was read may have changed again."""
         last = self.last.get(path)
-        if last is None:
+        if last is None or not self.looks_taken(path, stamp):
             return False
-        same = last.origin == stamp.origin(path, last.origin.sha256)
-        return same and max(stamp.mtime_ns, stamp.ctime_ns) < last.started_at.timestamp() * 1e9 - _RACY_NS
+        return max(stamp.mtime_ns, stamp.ctime_ns) < last.started_at.timestamp() * 1e9 - _RACY_NS
 
-    def new_id(
-        self, source: str, dataset: str, path: str, sha256: str, declared: str | None, scope: Scope
-    ) -> str | None:
-        """The id of this delivery, None if it was taken before.
+    def looks_taken(self, path: str, stamp: Stamp) -> bool:
+        """Whether the file looks as it did when it was taken: then its digest is taken first, and it is not copied."""
+        last = self.last.get(path)
+        return last is not None and last.origin == stamp.origin(path, last.origin.sha256)
+
+    def holds(self, path: str, digest: str) -> bool:
+        """Whether the last extract of that path has this digest."""
+        return path in self.last and self.last[path].origin.sha256 == digest
+
+    def has(self, delivery: Manifest) -> bool:
+        """Whether this delivery was taken before.
 
         The same bytes for the same date under another name are a copy. Under their old name after others had come
         (A, B, A) they are a delivery of their own.
         """
+        last = self.last.get(delivery.origin.path)
+        same = _identity(delivery)
+        return same in self.identities if last is None else same == _identity(last)
+
+    def seen(self, delivery: Manifest) -> bool:
+        """Whether the same bytes came before for the same date, under whatever name."""
+        return _identity(delivery) in self.identities
+
+    def before(self, path: str) -> str | None:
+        """The id of the last extract of that path."""
         last = self.last.get(path)
-        if last is not None and (last.origin.sha256, last.declared, last.scope) == (sha256, declared, scope):
-            return None
-        seen = (sha256, declared, scope) in self.identities
-        if seen and last is None:
-            return None
-        return extract_id(source, dataset, str(scope), sha256, declared, last.id if seen and last else None)
+        return None if last is None else last.id
+
+
+def _identity(delivery: Published) -> Identity:
+    return (delivery.origin.sha256, delivery.declared, delivery.scope)
 
 
 def sha256(path: Path) -> str:
@@ -150,6 +150,24 @@ def moment_of(declared: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def draft(
+    dataset: Dataset,
+    scope: Scope,
+    id_: str,
+    origin: Origin,
+    *,
+    declared: str | None,
+    as_of: datetime,
+    started: datetime,
+) -> Manifest:
+    """The manifest of a take, as far as it is known before the first read."""
+    return Manifest(
+        id=id_, source=dataset.source, dataset=dataset.name, contract=dataset.contract.id, scope_country=scope.country,
+        scope_entity=scope.entity, mode=dataset.mode, as_of=as_of, origin=origin, declared=declared,
+        started_at=started, landed_at=started,
+    )  # fmt: skip
+
+
 def folder_scope(rule: ScopeRule, path: str) -> Scope:
     """The scope by which the extract is filed: `_mixed` where a column of the records holds it."""
     return Scope(_part(rule.country, path, COUNTRY), _part(rule.entity, path, ENTITY))
@@ -166,6 +184,35 @@ def _part(rule: str | FromPath | FromColumn, path: str, valid: str) -> str:
     return name if name and re.fullmatch(valid, name) else UNKNOWN
 
 
+def framed_into(
+    landing: Landing, known: Manifest, records: Iterable[Record | Batch], names: Sequence[str], rule: ScopeRule
+) -> Manifest:
+    """Frame the records; returns the manifest to be published, a parked one where they cannot be framed.
+
+    known: the manifest as far as it is known; names: those of the columns, they may grow while the records are read."""
+    counts = ScopeCount(rule, known.origin.path)
+    try:
+        rows, rejected = landing.frame(counts.passing(records, names), names)
+    except (Unreadable, MissingScopeColumn) as verdict:
+        landing.discard_records()
+        return parked(known, str(verdict))
+    return msgspec.structs.replace(
+        known,
+        rows=rows,
+        rejected=rejected,
+        scopes=counts.scopes,
+        columns=tuple(names),
+        # A record that could not be read may be any key: absence proves nothing then.
+        complete=known.mode == "snapshot" and rejected == 0,
+        reason=f"{rejected} of {rows + rejected} records were rejected" if rejected else None,
+    )
+
+
+def parked(known: Manifest, reason: str) -> Manifest:
+    """The manifest of an extract that nobody can use."""
+    return msgspec.structs.replace(known, status="parked", reason=reason)
+
+
 class MissingScopeColumn(Exception):  # noqa: N818  (a verdict on a file)
     """The column that says whose the records are is not among those received."""
 
@@ -177,27 +224,41 @@ class ScopeCount:
         self._parts = (rule.country, rule.entity)
         self._fixed = folder_scope(rule, path)
         self._counts = dict.fromkeys(self._expected(), 0)
+        self._scopes: dict[tuple[str | None, ...], Scope] = {}
         self._rows = 0
 
-    def passing(self, records: Iterator[Record], names: Sequence[str]) -> Iterator[Record]:
+    def passing(self, records: Iterable[Record | Batch], names: Sequence[str]) -> Iterator[Record | Batch]:
         """The same records, counted. Raises MissingScopeColumn at the end when there are records and no such column."""
-        if MIXED not in (self._fixed.country, self._fixed.entity):
-            for record in records:
-                self._rows += record.reason is None
-                yield record
-            self._counts[self._fixed] = self._rows
-            return
         for record in records:
-            if record.reason is None:
-                scope = Scope(*(self._value(i, record, names) for i in (0, 1)))
-                self._counts[scope] = self._counts.get(scope, 0) + 1
-                self._rows += 1
+            if isinstance(record, Batch):
+                none = [None] * len(record.positions)
+                places = self._places(names)
+                said = (none if place is None else texts(record.fields[place]) for place in places)
+                for values, rows in Counter(zip(*said, strict=True)).items():
+                    self._add(values, rows)
+            elif record.reason is None:
+                self._add(tuple(_value(record.values, place) for place in self._places(names)), 1)
             yield record
         absent = [p.column for p in self._parts if isinstance(p, FromColumn) and p.column not in names]
         if absent and self._rows:
             raise MissingScopeColumn(
                 f"the column {absent[0]!r}, which says whose a record is, is missing; found {list(names)[:20]}"
             )
+
+    def _places(self, names: Sequence[str]) -> list[int | None]:
+        """For country and entity the place of the column that holds it, if one does."""
+        columns = [part.column if isinstance(part, FromColumn) else None for part in self._parts]
+        return [names.index(column) if column in names else None for column in columns]
+
+    def _add(self, values: tuple[str | None, ...], rows: int) -> None:
+        """Count rows. values: what their columns say of country and entity."""
+        scope = self._scopes.get(values)
+        if scope is None:
+            said = zip(self._parts, self._fixed, values, strict=True)
+            named = (p.map.get(v or "", UNKNOWN) if isinstance(p, FromColumn) else fixed for p, fixed, v in said)
+            scope = self._scopes[values] = Scope(*named)
+        self._counts[scope] = self._counts.get(scope, 0) + rows
+        self._rows += rows
 
     @property
     def scopes(self) -> dict[str, int]:
@@ -213,10 +274,6 @@ class ScopeCount:
         entities = sorted(set(entity.map.values())) if isinstance(entity, FromColumn) else [self._fixed.entity]
         return [Scope(c, e) for c in countries for e in entities]
 
-    def _value(self, index: int, record: Record, names: Sequence[str]) -> str:
-        part = self._parts[index]
-        if not isinstance(part, FromColumn):
-            return (self._fixed.country, self._fixed.entity)[index]
-        place = names.index(part.column) if part.column in names else -1
-        value = record.values[place] if 0 <= place < len(record.values) else None
-        return part.map.get(value or "", UNKNOWN)
+
+def _value(values: Sequence[str | None], place: int | None) -> str | None:
+    return values[place] if place is not None and place < len(values) else None

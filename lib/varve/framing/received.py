@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from varve.extract.framing.record import Unreadable
+from varve.framing.record import Unreadable
 
 LONGEST_RECORD: Final = 64 * 2**20  # [bytes] a torn quote must not swallow the memory
 

@@ -1,4 +1,5 @@
-"""From bytes to records: every record with its position, its exact text and its fields as text. No Spark.
+"""From bytes to records: every record with its position, its exact text and its fields as text; what arrives typed
+comes as batches of its own types. No Spark.
 
 What a file cannot be framed for (half a gzip, a torn quote, a wrong encoding) is an `Unreadable`: the file is parked.
 What one record is wrong for (a missing field, a NUL, a broken line) is in `Framed.reason`: the record is rejected.
@@ -10,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from varve.extract.framing import csv_records, json_records, parquet_records
-from varve.extract.framing.received import unpacked
-from varve.extract.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing import csv_records, json_records, parquet_records
+from varve.framing.received import unpacked
+from varve.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing.typed import Batch, stored, texts, type_name
 
-__all__ = ["Columns", "Format", "Framed", "Unreadable", "framed"]
+__all__ = ["Batch", "Columns", "Format", "Framed", "Unreadable", "framed", "stored", "texts", "type_name"]
 
 
-def framed(path: Path, form: Format, columns: Columns) -> Iterator[Framed]:
+def framed(path: Path, form: Format, columns: Columns) -> Iterator[Framed | Batch]:
     """Frame the file at `path`; raises Unreadable, possibly after some records were given."""
     if path.stat().st_size == 0:
         raise Unreadable("empty file: 0 bytes, not even a header")

@@ -1,0 +1,42 @@
+"""Systems and folders -> raw. One connector per kind of source; runs beside the source too: no Spark in here.
+
+    files.py                  files in a folder
+    database/sqlite.py        SQLite files
+    _connector.py             what a connector is: `discover`, `check`, `plan`, and takes that `land`
+    _takes.py                 whether something was taken before, and whose rows it holds
+
+A module without an underscore is a kind, and is found by its name. A kind of your own is such a module in the folder
+that holds conf, named under `connectors` in the settings: nothing here changes.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from varve.config import Config, Dataset, DatasetOptions, Source
+from varve.connect._connector import Connector, Discovered, Finding, Plan, Take
+from varve.connect._takes import Known, MissingScopeColumn, ScopeCount, Stamp, draft, extract_id, folder_scope
+
+__all__ = [
+    "Connector",
+    "Dataset",
+    "DatasetOptions",
+    "Discovered",
+    "Finding",
+    "Known",
+    "MissingScopeColumn",
+    "Plan",
+    "ScopeCount",
+    "Source",
+    "Stamp",
+    "Take",
+    "connector_of",
+    "draft",
+    "extract_id",
+    "folder_scope",
+]
+
+
+def connector_of(config: Config, source: str) -> Connector:
+    """The connector of a source."""
+    return cast(Connector, config.connectors[config.sources[source].kind])

@@ -39,7 +39,8 @@ def run(lake: Lake, args: Namespace) -> None:
 
 def is_read(config: Config, out: Path) -> bool:
     """Whether a source of the configuration lies in that folder."""
-    return any(str(out) in source.model_dump_json() for source in config.sources.values())
+    places = (value for source in config.sources.values() for _, value in source if isinstance(value, str))
+    return any(Path(place).is_relative_to(out) for place in places)
 
 
 def deliver(out: Path, args: Namespace) -> None:

@@ -195,7 +195,6 @@ class BronzeLoad:
 
     def _typed(self, manifests: Sequence[Manifest]) -> DataFrame:
         """All records of the manifests, typed, see `bronze.typed`."""
-        spark = self.store.spark  # before the first expression: it needs a session
         frames = []
         for shape, alike in groupby(sorted(manifests, key=_shape), key=_shape):
             extracts = list(alike)

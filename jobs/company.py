@@ -1,6 +1,7 @@
 """The embedded company: a small living business with known answers, so that every flow can be seen on a fresh machine.
 
-It is written beside `conf` once; a later run leaves it as it is, or adds the days that are asked for.
+It is written beside `conf` once; a later run leaves it as it is, or adds the days that are asked for. Where no source
+of the configuration reads its folder, it is not written.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from varve.arguments import Parser, launch
-from varve.company import Company, existing, make
+from varve.arguments import PROJECT, Parser, launch
+from varve.config import Config
 from varve.errors import UsageError
 from varve.lake import Lake
 
@@ -29,6 +30,25 @@ def parser() -> Parser:
 def run(lake: Lake, args: Namespace) -> None:
     """Deliver the days that are not there yet."""
     out = args.out or lake.config.directory.parent / "company"
+    if args.out is None and not is_read(lake.config, out):
+        return
+    deliver(out, args)
+
+
+def is_read(config: Config, out: Path) -> bool:
+    """Whether a source of the configuration lies in that folder."""
+    return any(str(out) in source.model_dump_json() for source in config.sources.values())
+
+
+def deliver(out: Path, args: Namespace) -> None:
+    """Write what the company delivers, and its answer book."""
+    if not (PROJECT / "examples" / "company").is_dir():
+        remedy = "It is no part of the package: run it in a checkout of the project."
+        raise UsageError("the embedded company is not here", where=str(PROJECT / "examples"), remedy=remedy)
+    if str(PROJECT) not in sys.path:
+        sys.path.append(str(PROJECT))
+    from examples.company import Company, existing, make
+
     there = existing(out)
     known, days = there or (Company(), 6)
     try:

@@ -20,12 +20,12 @@ from typing import Any
 
 import pyarrow
 from deltalake import DeltaTable, QueryBuilder
-
-from varve.company import Company, make
+from examples.company import Company, make
 
 PROJECT = Path(__file__).resolve().parents[1]
 SETTINGS = """\
 lake: lake
+transforms: [transforms]
 spark:
   master: local[2]
   driver_memory: 2g
@@ -113,7 +113,7 @@ class Project:
     def rejects(self) -> Counter[tuple[str, str, str]]:
         """How many records were rejected, by (bronze table that they came through, stage, first rule broken)."""
         sources = {}
-        for path in self.lake.glob("raw/**/_manifest.json"):
+        for path in self.lake.glob("raw/*/*/manifests/*.json"):
             manifest = json.loads(path.read_bytes())
             sources[manifest["id"]] = f"{manifest['source']}_{manifest['dataset']}"
         found = self.rows("ops", "rejects", "manifest, stage, rule")

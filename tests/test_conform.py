@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from transforms.entities.fx import ecb_rates
 from varve import codes, privacy
 from varve.contract import Column, Contract, Feed, HistoryRules, Personal, Rule
 from varve.entities import CARRIED, observations
@@ -200,6 +201,7 @@ def test_ecb_rates(
         source="ecb",
         lists={},
         key=None,
+        conform=ecb_rates,
     ).collect()
     assert all(row.rate_date == day for row in rows)
     found = [(row.currency, row.rate, [one.rule for one in row._failed]) for row in rows]

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from examples.company import Company, make
 
 from company_lake import TABLES, Project, Ran
-from varve.company import Company, make
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from transforms.marts.fx_rate import FixedRate, daily_rates, fixed_rates
+from transforms.marts.gdp_eur import gdp_eur
 from varve import codes
 from varve.errors import ConfigError
-from varve.marts.fx_rate import FixedRate, fixed_rates, fx_rate
-from varve.marts.gdp_eur import gdp_eur
 
 HRK = FixedRate("HRK", Decimal("7.53450"), date(2023, 1, 1))
 
@@ -46,7 +46,7 @@ def test_rates_of_every_day(spark: SparkSession) -> None:
         spark, ("2022-12-30", "USD", "1.0666"), ("2023-01-02", "USD", "1.0683"),
         ("2022-12-30", "HRK", "7.5365"), ("2023-01-02", "HRK", "7.9"),
     )  # fmt: skip
-    found = fx_rate(fx, [HRK])
+    found = daily_rates(fx, [HRK])
     assert rates_of(found, "USD") == [
         ("2022-12-30", "1.0666", "2022-12-30", False, False),
         ("2022-12-31", "1.0666", "2022-12-30", True, False),
@@ -74,17 +74,17 @@ def test_rates_of_every_day(spark: SparkSession) -> None:
     ],
 )
 def test_how_long_a_rate_stands_in(spark: SparkSession, quoted: str, last: str, days: int, final: str) -> None:
-    found = rates_of(fx_rate(silver_fx(spark, (quoted, "RUB", "117.2"), (last, "USD", "1")), []), "RUB")
+    found = rates_of(daily_rates(silver_fx(spark, (quoted, "RUB", "117.2"), (last, "USD", "1")), []), "RUB")
     assert (len(found), found[-1][0]) == (days, final)
 
 
 def test_a_currency_that_joins_later_than_the_data_has_no_fixed_rate(spark: SparkSession) -> None:
     fixed = [FixedRate("BGN", Decimal("1.95583"), date(2026, 1, 1))]
-    assert rates_of(fx_rate(silver_fx(spark, ("2024-12-27", "USD", "1")), fixed), "BGN") == []
+    assert rates_of(daily_rates(silver_fx(spark, ("2024-12-27", "USD", "1")), fixed), "BGN") == []
 
 
 def test_a_day_and_currency_has_one_rate(spark: SparkSession) -> None:
-    found = fx_rate(silver_fx(spark, ("2022-12-30", "HRK", "7.5"), ("2023-02-02", "HRK", "7.9")), [HRK])
+    found = daily_rates(silver_fx(spark, ("2022-12-30", "HRK", "7.5"), ("2023-02-02", "HRK", "7.9")), [HRK])
     assert found.count() == found.select("currency", "date").distinct().count()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import re
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from varve import raw
-from varve.errors import StorageError
+from varve.errors import OvertakenError, StorageError
 from varve.framing import Framed
-from varve.raw import Landing, Manifest, Origin, disk
+from varve.raw import Catalog, Manifest, Origin, RawDataset, publishing
+from varve.raw.manifest import encode
+from varve.storage import Disk
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -33,32 +36,45 @@ def draft(id_: str = "a1", **changes: object) -> Manifest:
 RECORDS = [Framed(1, "1,a", ("1", "a")), Framed(2, "2", reason="short"), Framed(3, "3,c", ("3", None))]
 
 
+def of(lake: Path) -> RawDataset:
+    return RawDataset(Disk(lake), "s", "d")
+
+
 def land(lake: Path, manifest: Manifest) -> Manifest:
-    with raw.claim(lake, "s", "d"), Landing(lake, manifest) as landing:
+    with publishing(of(lake)) as publisher, publisher.landing(manifest) as landing:
         landing.frame(RECORDS, ["k", "v"])
         return landing.publish(manifest)
 
 
+def files_of(lake: Path) -> list[str]:
+    return sorted(p.relative_to(lake).as_posix() for p in lake.rglob("*") if p.is_file())
+
+
 def test_layout_and_content(lake_dir: Path) -> None:
     land(lake_dir, draft())
-    [found] = raw.manifests(lake_dir, "s", "d")
-    folder = lake_dir / "raw/s/d/country=ES/entity=iberia1/day=2026-03-01/extract=a1"
-    assert Path(found.folder) == folder
-    assert sorted(p.name for p in folder.iterdir()) == ["_manifest.json", "part-00000.parquet", "rejects-00000.parquet"]
+    found = of(lake_dir).manifest(1)
+    folder = "raw/s/d/country=ES/entity=iberia1/day=2026-03-01/extract=a1"
+    assert found.folder == folder
+    names = {file.role: file.name for file in found.files}
+    assert re.fullmatch("part-[0-9a-f]{8}-00000.parquet", names["records"])
+    listed = [f"{folder}/{name}" for name in names.values()]
+    assert files_of(lake_dir) == sorted([*listed, "raw/s/d/manifests/000000000001.json"])
     assert [(f.role, f.rows) for f in found.files] == [("records", 2), ("rejects", 1)]
     for file in found.files:
-        assert (file.bytes, file.sha256) == ((folder / file.name).stat().st_size, disk.sha256(folder / file.name))
+        content = (lake_dir / folder / file.name).read_bytes()
+        assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     with duckdb.connect() as db:
-        rows = db.execute(f"SELECT * FROM read_parquet('{folder}/part-*.parquet', hive_partitioning=false)").fetchall()
+        parts = lake_dir / folder / "part-*.parquet"
+        rows = db.execute(f"SELECT * FROM read_parquet('{parts}', hive_partitioning=false)").fetchall()
     assert rows == [(1, "1,a", "1", "a"), (3, "3,c", "3", None)]
 
 
 def test_without_publish_nothing_remains(lake_dir: Path) -> None:
-    with raw.claim(lake_dir, "s", "d"):
-        with Landing(lake_dir, draft()) as landing:
+    with publishing(of(lake_dir)) as publisher:
+        with publisher.landing(draft()) as landing:
             landing.frame(RECORDS, ["k", "v"])
-            assert list(lake_dir.rglob("extract=*"))
-        assert not list(lake_dir.rglob("extract=*"))
+            assert len(files_of(lake_dir)) == 3, "two files, and the note of the attempt"
+        assert files_of(lake_dir) == []
 
 
 def test_a_landed_extract_is_never_replaced(lake_dir: Path) -> None:
@@ -67,45 +83,103 @@ def test_a_landed_extract_is_never_replaced(lake_dir: Path) -> None:
         land(lake_dir, draft(started_at=datetime(2026, 3, 2, tzinfo=UTC)))
 
 
-def test_a_second_writer_is_refused(lake_dir: Path) -> None:
-    with raw.claim(lake_dir, "s", "d"):
-        with pytest.raises(StorageError, match="another writer is at work") as caught, raw.claim(lake_dir, "s", "d"):
-            pass
-        assert f"process {os.getpid()}" in str(caught.value)
-        with raw.claim(lake_dir, "s", "other"):
-            pass
+def test_who_publishes_second_is_overtaken(lake_dir: Path) -> None:
+    """Two that hold the right to land at once: the number that one takes is the fence for the other."""
+    with publishing(of(lake_dir)) as slow, slow.landing(draft("slow")) as landing:
+        landing.frame(RECORDS, ["k", "v"])
+        fast = land(lake_dir, draft("fast"))
+        with pytest.raises(OvertakenError, match="another run has published"):
+            landing.publish(draft("slow"))
+    assert [one.id for one in of(lake_dir).catalog()] == ["fast"]
+    expected = [*(f"{fast.folder}/{file.name}" for file in fast.files), "raw/s/d/manifests/000000000001.json"]
+    assert files_of(lake_dir) == sorted(expected), "of the other nothing is left"
 
 
-def test_no_name_is_taken_twice(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    disk.write_new(path, lambda p: p.write_text("first") and None)
-    with pytest.raises(StorageError, match="another writer was here first"):
-        disk.write_new(path, lambda p: p.write_text("second") and None)
-    assert path.read_text() == "first"
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+def test_what_a_dead_attempt_left_goes_once_it_can_never_be_published(lake_dir: Path) -> None:
+    """While its number is free, its writer may only sleep: then its files stay."""
+    with publishing(of(lake_dir)) as publisher:
+        attempt = publisher.landing(draft("dead"))
+        attempt.__enter__()
+        attempt.frame(RECORDS, ["k", "v"])
+    left = files_of(lake_dir)
+    with publishing(of(lake_dir)):
+        assert files_of(lake_dir) == left
+    other = land(lake_dir, draft("other", scope_entity="iberia2"))
+    expected = [*(f"{other.folder}/{file.name}" for file in other.files), "raw/s/d/manifests/000000000001.json"]
+    assert files_of(lake_dir) == sorted(expected)
 
 
 def test_what_the_disk_changed_is_not_published(lake_dir: Path) -> None:
-    with raw.claim(lake_dir, "s", "d"), Landing(lake_dir, draft()) as landing:
+    with publishing(of(lake_dir)) as publisher, publisher.landing(draft()) as landing:
         landing.frame(RECORDS, ["k", "v"])
-        part = landing.folder / "part-00000.parquet"
+        [part] = lake_dir.rglob("part-*.parquet")
         part.write_bytes(part.read_bytes()[:-1] + b"X")
         with pytest.raises(StorageError, match="does not hold what was written"):
             landing.publish(draft())
-    assert raw.manifests(lake_dir, "s", "d") == []
+    assert list(of(lake_dir).catalog()) == []
 
 
 def test_an_edited_manifest_is_an_error(lake_dir: Path) -> None:
-    folder = Path(land(lake_dir, draft()).folder)
-    (folder / "_manifest.json").write_text("{")
+    land(lake_dir, draft())
+    (lake_dir / "raw/s/d/manifests/000000000001.json").write_text("{")
     with pytest.raises(StorageError, match="this is no manifest"):
-        raw.manifests(lake_dir, "s", "d")
+        of(lake_dir).catalog()
 
 
 def test_order_is_that_of_the_pictures(lake_dir: Path) -> None:
     for id_, day in (("b", 2), ("c", 1), ("a", 2)):
         land(lake_dir, draft(id_, as_of=datetime(2026, 1, day, tzinfo=UTC)))
-    assert [m.id for m in raw.manifests(lake_dir, "s", "d")] == ["c", "b", "a"]
+    assert [m.id for m in of(lake_dir).catalog().in_order()] == ["c", "b", "a"]
+    assert [m.number for m in of(lake_dir).catalog()] == [1, 2, 3]
+
+
+class Opened(Disk):
+    """A disk that counts the objects that are opened."""
+
+    opened = 0
+
+    def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        content = super().read(key, start=start, length=length)
+        Opened.opened += 1
+        return content
+
+
+@pytest.mark.parametrize(
+    ("published", "opened"),
+    [
+        pytest.param(3, 3, id="few are opened one by one"),
+        pytest.param(64, 1, id="many are rolled up"),
+        pytest.param(70, 7, id="those after the roll-up are opened"),
+    ],
+)
+def test_what_is_known_is_not_opened_again(lake_dir: Path, published: int, opened: int) -> None:
+    dataset = RawDataset(Opened(lake_dir), "s", "d")
+    for number in range(1, published + 1):
+        dataset.numbers.put(number, encode(draft(f"e{number}")))
+        if number == 64:
+            assert dataset.catalog().last == 64
+    Opened.opened = 0
+    first = dataset.catalog()
+    assert (Opened.opened, first.last) == (opened, published)
+    for cut in (b"", b"{", b"x" * 100):
+        roll_up = lake_dir / "index/raw/s_d"
+        if published < 64:
+            assert not roll_up.exists()
+            break
+        roll_up.write_bytes(cut)
+        assert dataset.catalog() == first, "a roll-up that was cut is made again"
+    Opened.opened = 0
+    assert dataset.catalog() == first
+    assert Opened.opened <= opened
+
+
+def test_a_manifest_that_is_gone_is_missing_and_its_number_stays_taken(lake_dir: Path) -> None:
+    for id_ in "abc":
+        land(lake_dir, draft(id_))
+    (lake_dir / "raw/s/d/manifests/000000000002.json").unlink()
+    catalog = of(lake_dir).catalog()
+    assert ([one.id for one in catalog], catalog.last) == (["a", "c"], 3)
+    assert land(lake_dir, draft("d")).number == 4
 
 
 def test_fields_that_appear_later(lake_dir: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,13 +195,14 @@ def test_fields_that_appear_later(lake_dir: Path, spark: SparkSession, monkeypat
 
         return growing()  # type: ignore[return-value]
 
-    with raw.claim(lake_dir, "s", "d"), Landing(lake_dir, draft()) as landing:
+    with publishing(of(lake_dir)) as publisher, publisher.landing(draft()) as landing:
         assert landing.frame(records(), names) == (3, 0)
         manifest = landing.publish(draft(columns=tuple(names), rows=3))
-    assert len(manifest.paths("records")) == 2
-    rows = raw.read(spark, manifest).orderBy("_position").collect()
+    assert len(manifest.keys("records")) == 2
+    found = raw.read(spark, Disk(lake_dir), [manifest])
+    rows = found.orderBy("_position").drop("_part").collect()
     assert [tuple(r) for r in rows] == [(1, "r1", "1", None), (2, "r2", None, "x"), (3, "r3", "3", None)]
-    assert raw.read(spark, manifest).columns == ["_position", "_record", "c0", "c1"], "no column from a folder's name"
+    assert found.columns == ["_position", "_record", "c0", "c1", "_part"], "no column from a folder's name"
 
 
 class Delivery(NamedTuple):
@@ -153,12 +228,11 @@ class Delivery(NamedTuple):
     ],
 )  # fmt: skip
 def test_waiting(deliveries: list[Delivery], waiting: list[str]) -> None:
-    found = [
-        draft(d.id, status=d.status, mode=d.mode, declared=d.declared, origin=Origin(path=d.path),
-              landed_at=datetime(2026, 1, 1 + n, tzinfo=UTC))
-        for n, d in enumerate(deliveries)
-    ]  # fmt: skip
-    assert [m.id for m in raw.waiting(found)] == waiting
+    found = {
+        n: draft(d.id, status=d.status, mode=d.mode, declared=d.declared, origin=Origin(path=d.path), number=n)
+        for n, d in enumerate(deliveries, start=1)
+    }
+    assert [m.id for m in raw.waiting(Catalog(found, len(found)))] == waiting
 
 
 # Lands a folder in a process of its own, which kills itself with SIGKILL at the n-th act that touches the disk.
@@ -192,8 +266,8 @@ def landing_process(lake: Path, folder: Path, dies_at: int) -> subprocess.Comple
 def published(lake: Path) -> dict[str, tuple[object, ...]]:
     """Everything that readers see, apart from the clock."""
     return {
-        m.id: (m.origin.path, m.rows, m.rejected, m.scopes, m.columns, [(f.name, f.rows, f.sha256) for f in m.files])
-        for m in raw.manifests(lake, "s", "d")
+        m.id: (m.origin.path, m.rows, m.rejected, m.scopes, m.columns, [(f.role, f.rows, f.sha256) for f in m.files])
+        for m in (of(lake).manifest(one.number) for one in of(lake).catalog())
     }
 
 
@@ -216,5 +290,6 @@ def test_killed_anywhere_then_run_again_equals_undisturbed(tmp_path: Path) -> No
         again = landing_process(lake, folder, 0)
         assert again.returncode == 0, again.stderr
         assert published(lake) == expected, f"killed at act {dies_at}"
-        leftovers = [p for p in lake.rglob("*") if p.is_file() and p.name.endswith((".tmp", ".writing"))]
-        assert leftovers == []
+        listed = {f"{m.folder}/{f.name}" for m in map(of(lake).manifest, (1, 2)) for f in m.files}
+        left = {name for name in files_of(lake) if "/manifests/" not in name and not name.endswith(".lock")}
+        assert left == listed, f"killed at act {dies_at}"

@@ -29,9 +29,9 @@ def test_duckdb_reads_the_versions(lake_dir: Path, spark: SparkSession, monkeypa
         at = datetime(2026, 1, day, tzinfo=UTC)
         return spark.createDataFrame([("ES", "a", k, v, op, at, None, at, "m", "1") for k, v, op in rows], CHANGES)
 
-    table.append(changes(1, (1, "A", "upsert"), (2, "B", "upsert")), txn="m1")
+    table.append(changes(1, (1, "A", "upsert"), (2, "B", "upsert")), table.batch())
     table.fold()
-    table.append(changes(2, (1, "C", "upsert")), txn="m2")
+    table.append(changes(2, (1, "C", "upsert")), table.batch())
     table.fold()
 
     connection = duckdb.connect()

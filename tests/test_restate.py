@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from test_invented_source import Invented
-from varve import ops, raw
+from varve import ops
 from varve.errors import ParkedError, UsageError
 from varve.scope import Scope
 from varve.silver import EntityLoad, plan_of
@@ -66,8 +66,8 @@ def test_what_the_history_has_is_said_again(tmp_path: Path, spark: SparkSession)
             jobs.run("silver")
     load = load_of(jobs, source.entity)
     first, second = [], []
-    for manifest in raw.manifests(jobs.lake.root, source.source, source.dataset):
-        (second if manifest.id not in load.history.loaded() else first).append(manifest)
+    for one in jobs.lake.raw(source.source, source.dataset).catalog().in_order():
+        (first if load.loaded().has(one.table, one.number) else second).append(one)
     discarded = second[0]
     jobs.lake.ledger.decide(load.table, discarded.scope, discarded.id, verdict="discard", reason="half an extract")
 

@@ -33,7 +33,7 @@ def test_scripts_are_sound(script: str) -> None:
 def test_git_sees_the_source_root() -> None:
     if not (PROJECT / ".git").exists():
         pytest.skip("not a git checkout")
-    for path in ("lib/varve/errors.py", "lib/varve/company/answers.py", "tests/conftest.py"):
+    for path in ("lib/varve/errors.py", "examples/company/answers.py", "tests/conftest.py"):
         assert run("git", "check-ignore", path).stdout == ""
     ours = [".venv/", ".jars/", "lake/"]
     assert run("git", "check-ignore", *ours).stdout.split() == ours

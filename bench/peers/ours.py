@@ -34,9 +34,8 @@ class Ours:
         self.fold()
 
     def day(self, changes: Path) -> None:
-        self.table.append(
-            self._observed(changes), txn=str(changes), is_empty=changes.is_file() and not rows_of(changes)
-        )
+        is_empty = changes.is_file() and not rows_of(changes)
+        self.table.append(self._observed(changes), self.table.batch(), is_empty=is_empty)
 
     def fold(self) -> None:
         """What a run does after it has appended."""
@@ -47,7 +46,7 @@ class Ours:
         as_of = datetime(2026, 3, number, tzinfo=UTC)
         snapshot = Snapshot(manifest=f"snapshot-{number}", scopes=(SCOPE,), as_of=as_of, recorded_at=as_of)
         rows = self._scoped(spark_.changes(self.spark, files)).select(*POLICY.identity, *POLICY.payload)
-        self.table.append_snapshot(self.table.compare(rows, snapshot))
+        self.table.append_snapshot(self.table.compare(rows, snapshot), self.table.batch())
         self.table.fold()
 
     def read_keys(self, keys: list[int], *, alone: bool = False) -> int:

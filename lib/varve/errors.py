@@ -4,7 +4,8 @@ VarveError            1  any error of ours
 ├── DefectError       1  Varve broke a promise of its own: report it
 ├── UsageError        2  the command line is wrong: correct the command
 ├── ConfigError       2  the configuration is wrong: correct the file it names
-│   └── ContractError 2  a contract is wrong, or a table does not keep it
+│   ├── ContractError 2  a contract is wrong, or a table does not keep it
+│   └── TransformError 2 the company's own code raised something
 ├── ParkedError       3  work was set aside and waits for a person
 ├── SourceError       4  a source could not be read: try again later
 └── StorageError      4  the lake could not be read or written: try again later
@@ -75,6 +76,10 @@ class ConfigError(VarveError):
 
 class ContractError(ConfigError):
     """A contract is wrong, or a table does not keep it."""
+
+
+class TransformError(ConfigError):
+    """A conform function or a mart raised something; the ledger keeps the trace."""
 
 
 class ParkedError(VarveError):

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from varve import ops
-from varve.errors import ParkedError, UsageError, VarveError
+from varve.errors import ParkedError, TransformError, UsageError, VarveError
 from varve.journal import Decision, Event, Journal, Row, Status, Verdict, closed, take_in
 from varve.scope import Scope
-from varve.unreadable import as_ours
+from varve.unreadable import as_ours, condition_of_row
 
 # When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
 PRECEDENCE: Final = (1, 2, 4, 3, 0)
@@ -142,7 +142,7 @@ class Ledger:
             if place.kept:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
         except BaseException as raised:
-            error = as_ours(raised, self.root)
+            error = self._traced(as_ours(raised, self.root), task)
             status = _status(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
             self._end("drop" if told else "row", _failed(row, error))
@@ -171,7 +171,7 @@ class Ledger:
         try:
             yield task
         except BaseException as raised:
-            error = as_ours(raised, self.root)
+            error = self._traced(_of_a_row(as_ours(raised, self.root), step, table), table)
             self._end("row", _failed(task.row, error), began)
             if keep_going and isinstance(error, Exception) and place:
                 place.kept.append(error)
@@ -217,6 +217,12 @@ class Ledger:
             out.write(f"{_now().isoformat()} {task}\n")
             out.writelines(traceback.format_exception(error))
         return file
+
+    def _traced(self, error: BaseException, task: str) -> BaseException:
+        """The error; of the company's own code with a trace, which says more than the error may."""
+        if isinstance(error, TransformError) and error.remedy is None:
+            error.remedy = f"The trace is in {self.trace(error, task)}."
+        return error
 
     def decide(
         self,
@@ -342,6 +348,16 @@ class ScopeTasks:
 def exit_code(error: BaseException) -> int:
     """What the process ends with if this error ends it."""
     return error.exit_code if isinstance(error, VarveError) else 1
+
+
+def _of_a_row(error: BaseException, step: str, table: str) -> BaseException:
+    """The error; as one of the company's own where an expression of an entity failed for the values of a row."""
+    condition = condition_of_row(error) if step == "silver" and not isinstance(error, VarveError) else None
+    if condition is None:
+        return error
+    told = TransformError("a rule of the contract or the conform function fails on a row", where=table, found=condition)
+    told.__cause__ = error
+    return told
 
 
 def _status(error: BaseException) -> Status:

@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 
 from varve.contract import Contract, Rule
 from varve.errors import ContractError
+from varve.transforms import DELETED as DELETED
 
 FAILED = "_failed"  # array<struct<rule string, reason string>>: the errors; empty = the row is good
 WARNED = "_warned"  # array<string>: rules of severity warning that the row breaks
-DELETED = "_deleted"  # boolean: the row deletes its key
 
 FAILURES = "array<struct<rule:string,reason:string>>"
 

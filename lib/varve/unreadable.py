@@ -1,4 +1,4 @@
-"""What cannot be read of a table: Spark's words for it as an error of ours, and how the table is mended."""
+"""What Spark says when a file of a table or a row cannot be read, told apart; and how a table is mended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from varve.errors import StorageError
 _LOST: Final = re.compile(r"FAILED_READ_FILE|FILE_NOT_EXIST|CANNOT_READ_FILE_FOOTER|FileNotFoundException")
 _DATA_FILE: Final = re.compile(r"/(?P<layer>bronze|silver|gold|ops)/(?P<table>\w+)/(?P<file>[^\s'\",]*?\.parquet)")
 
+# What an expression raises for the values of a row, where Spark has wrapped it in a failed write.
+_OF_A_ROW: Final = re.compile(
+    r"(?:Spark(?:Arithmetic|ArrayIndexOutOfBounds|DateTime|IllegalArgument|NumberFormat|Runtime)|\.Python)Exception: "
+    r"\[(?P<name>[\w.]+)\]"
+)
+
 
 def as_ours(error: BaseException, root: Path) -> BaseException:
     """The error, or a StorageError that names the table and what mends it, where Spark could not read a data file."""
@@ -22,6 +28,20 @@ def as_ours(error: BaseException, root: Path) -> BaseException:
         "a file of the table is lost or broken", where=f"{found['layer']}.{found['table']}", found=found["file"],
         remedy=mending(root, found["layer"], found["table"]),
     )  # fmt: skip
+
+
+def condition_of_row(error: BaseException) -> str | None:
+    """Spark's name of what an expression raised for the values of a row: DIVIDE_BY_ZERO; None of other errors."""
+    from pyspark import errors  # not before: who meets no error needs no Spark
+
+    of_a_row = (
+        errors.ArithmeticException, errors.ArrayIndexOutOfBoundsException, errors.DateTimeException,
+        errors.IllegalArgumentException, errors.PythonException, errors.SparkRuntimeException,
+    )  # fmt: skip
+    if isinstance(error, of_a_row):
+        return error.getCondition() or type(error).__name__
+    found = _OF_A_ROW.search(str(error))
+    return found["name"] if found else None
 
 
 def mending(root: Path, layer: str, table: str) -> str:

@@ -21,7 +21,7 @@ from itertools import count
 from types import FrameType
 
 from varve import arguments
-from varve.config import Config, JobGraph, Task
+from varve.config import Config, JobGraph, Task, job_graphs
 from varve.config.problems import did_you_mean
 from varve.console import Screen
 from varve.errors import ConfigError, SourceError, UsageError, VarveError
@@ -41,7 +41,7 @@ def launch(argv: Sequence[str]) -> int:
 
     def parser(config: Callable[[], Config]) -> arguments.Parser:
         if not name and {"-h", "--help"} & set(argv):
-            listed = [f"  {known}  {graph.description}".rstrip() for known, graph in config().graphs.items()]
+            listed = [f"  {known}  {graph.description}".rstrip() for known, graph in _graphs(config()).items()]
             return arguments.Parser("Run a job graph of conf/jobs.", epilog="graphs:\n" + "\n".join(listed))
         chosen.append(_graph(config(), name))
         return graph_parser(chosen[0], name, argv[1:])
@@ -128,13 +128,19 @@ def _after(task: Task) -> str:
     return f"  after {', '.join(d.task_key for d in task.depends_on)} ({task.run_if})"
 
 
+def _graphs(config: Config) -> Mapping[str, JobGraph]:
+    """The graphs of the configuration, and those of the project that it has none of the same name for."""
+    return {**config.graphs, **job_graphs(arguments.PROJECT / "conf"), **config.graphs}  # in the order of the first
+
+
 def _graph(config: Config, name: str) -> JobGraph:
-    if name not in config.graphs:
-        known = ", ".join(sorted(config.graphs)) or "none: conf/jobs is empty"
+    graphs = config.graphs if name in config.graphs else _graphs(config)
+    if name not in graphs:
+        known = ", ".join(graphs) or "none: conf/jobs is empty"
         what = f"there is no job graph {name}" if name else "no job graph was named"
-        remedy = did_you_mean(name, config.graphs)
+        remedy = did_you_mean(name, graphs)
         raise UsageError(what, where=str(config.directory / "jobs"), expected=f"one of {known}", remedy=remedy)
-    return config.graphs[name]
+    return graphs[name]
 
 
 def _planned(lake: Lake, graph: JobGraph, args: Namespace) -> dict[str, Planned]:

@@ -17,9 +17,11 @@ from varve.store import Store
 
 from . import oracle
 from .frames import (
+    batch_of,
     changes_frame,
     difference,
     entity_schema,
+    held_by,
     identities_frame,
     moment,
     policy_of,
@@ -94,12 +96,16 @@ class Engine:
             yield
 
     def hear(self, name: str) -> None:
+        """Log what a manifest says; what the log holds already is left out, as every load leaves it out."""
         manifest = self.world.manifests[name]
-        if isinstance(manifest, Batch):
-            frame = changes_frame(self.spark, manifest.statements, self.world.law, manifest=name, without=self.without)
-            self.table.append(frame, txn=name)
-        else:
-            self.table.append_snapshot(self.compared(manifest))
+        if name not in held_by(self.table):
+            batch = batch_of(self.table, name)
+            if isinstance(manifest, Batch):
+                said, law = manifest.statements, self.world.law
+                frame = changes_frame(self.spark, said, law, manifest=name, without=self.without)
+                self.table.append(frame, batch)
+            else:
+                self.table.append_snapshot(self.compared(manifest), batch)
         self.heard.append(name)
 
     def park(self, name: str) -> None:

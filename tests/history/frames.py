@@ -11,7 +11,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import DataType, DecimalType, LongType, StringType, StructField, StructType, TimestampType
 
+from varve import loads
 from varve.history import Policy
+from varve.history_table import HistoryTable
+from varve.loads import Batch, Load
 
 from .oracle import Identity, Law, Scope, Statement, Version
 
@@ -167,3 +170,13 @@ def side_by_side(expected: list[Version], got: list[Version]) -> str:
 
     lines = ["  expected by the oracle:", *(f"    {line(v)}" for v in expected)]
     return "\n".join([*lines, "  got from the engine:", *(f"    {line(v)}" for v in got)])
+
+
+def held_by(table: HistoryTable) -> set[str]:
+    """The names of everything that the commits of the log say that they hold."""
+    return {load.manifest for _, held in loads.batches(table.store, table.layer, table.log_table) for load in held}
+
+
+def batch_of(table: HistoryTable, name: str) -> Batch:
+    """The next batch of the log, that holds an extract of this name."""
+    return table.batch(Load("test", 1, name))

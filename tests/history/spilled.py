@@ -41,7 +41,7 @@ def main(lake: str, events: str) -> None:
         F.lit("upsert").alias("op"), day.alias("valid_from"), F.lit(None).cast("bigint").alias("sequence"),
         day.alias("recorded_at"), F.lit("m").alias("manifest"), F.lit("1").alias("contract_version"),
     )  # fmt: skip
-    table.append(changes, txn="m")
+    table.append(changes, table.batch())
     table.fold()
     spark.stop()  # the last events are written
 

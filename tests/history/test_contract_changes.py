@@ -141,8 +141,9 @@ class Entity:
     def under(self, shape: Shape) -> HistoryTable:
         return HistoryTable(self.store, "subject", shape.policy, schema=shape.schema)
 
-    def say(self, shape: Shape, said: Sequence[Said], *, txn: str) -> None:
-        self.under(shape).append(self.changes(shape, said), txn=txn)
+    def say(self, shape: Shape, said: Sequence[Said]) -> None:
+        table = self.under(shape)
+        table.append(self.changes(shape, said), table.batch())
 
     def changes(self, shape: Shape, said: Sequence[Said]) -> DataFrame:
         """Rows as changes; columns that a row does not name are null."""
@@ -205,15 +206,15 @@ def told(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
         late = [(key, case.after, case.late) for key, case in enumerate(cases)]
         found: dict[str, dict[str, str]] = {}
         with path_of_tables(great):
-            for txn, said in (("first", [*first, *others]), ("second", second)):
-                entity.say(before, said, txn=txn)
+            for said in ([*first, *others], second):
+                entity.say(before, said)
                 entity.under(before).fold()
             table = entity.under(after)
             found["read"] = shown(table.read(), cases)
             rebuilt = table.fold().rebuilt or ""
             assert table.fold().version is None, "the contract changed once"
             found["folded"] = shown(table.versions(), cases)
-            entity.say(after, late, txn="late")
+            entity.say(after, late)
             table = entity.under(after)
             found["read, late"] = shown(table.read(), cases)
             assert table.fold().rebuilt is None
@@ -247,7 +248,7 @@ def test_an_unchanged_snapshot_under_a_changed_contract(shared_spark: SparkSessi
     """A picture that says what was said: no version more, and the log takes it in the new types."""
     cases, entity = MADE_ANEW, Entity(shared_spark, tmp_path)
     before, after = together([c.before for c in cases]), together([c.after for c in cases])
-    entity.say(before, [(key, c.before, row) for key, c in enumerate(cases) for row in c.said], txn="first")
+    entity.say(before, [(key, c.before, row) for key, c in enumerate(cases) for row in c.said])
     entity.under(before).fold()
     table = entity.under(after)
     p = table.policy
@@ -257,11 +258,11 @@ def test_an_unchanged_snapshot_under_a_changed_contract(shared_spark: SparkSessi
         picture = Snapshot(f"picture-{number}", (SCOPE,), at(10 + number), at(20 + number), contract_version=version)
         comparison = table.compare(stood, picture)
         assert not comparison.differs
-        table.append_snapshot(comparison)
+        table.append_snapshot(comparison, table.batch())
     table = entity.under(after)
     assert shown(table.read(), cases) == {case.id: case.shown for case in cases}
     table.fold()
-    entity.say(after, [(key, case.after, case.late) for key, case in enumerate(cases)], txn="late")
+    entity.say(after, [(key, case.after, case.late) for key, case in enumerate(cases)])
     table = entity.under(after)
     assert shown(table.read(), cases) == {case.id: case.then for case in cases}
     table.fold()
@@ -290,7 +291,7 @@ def test_another_order_of_changes_makes_the_versions_anew(
 
     rows = entity.changes(shape, [(0, "name string, n int", row) for row in said])
     rows = rows.withColumn("sequence", F.expr("-hour(valid_from)").cast("bigint"))  # the later one has the lower number
-    table(before).append(rows, txn="first")
+    table(before).append(rows, table(before).batch())
     table(before).fold()
     assert [(row.valid_from.hour, row.name) for row in table(after).read().collect()] == then
     assert table(after).fold().rebuilt == f"the contract changed: {reason}"
@@ -304,9 +305,9 @@ OLD = together(["name string, x int"])
 
 def test_a_column_that_comes_back_brings_what_was_said_of_it(shared_spark: SparkSession, tmp_path: Path) -> None:
     entity, without = Entity(shared_spark, tmp_path), together(["name string"])
-    entity.say(OLD, [(0, "name string, x int", row) for row in ((1, "A", 1), (3, "A", 2))], txn="with it")
+    entity.say(OLD, [(0, "name string, x int", row) for row in ((1, "A", 1), (3, "A", 2))])
     entity.under(OLD).fold()
-    entity.say(without, [(0, "name string", (5, "A"))], txn="without")
+    entity.say(without, [(0, "name string", (5, "A"))])
     entity.under(without).fold()
     assert [row.name for row in entity.under(without).versions().collect()] == ["A"]
     rebuilt = entity.under(OLD).fold().rebuilt
@@ -333,13 +334,13 @@ def test_what_no_log_can_follow_is_refused(
 ) -> None:
     """Before anything is written: appended, folded or read."""
     entity = Entity(shared_spark, tmp_path)
-    entity.say(OLD, [(0, "name string, x int", (1, "A", 1))], txn="first")
+    entity.say(OLD, [(0, "name string, x int", (1, "A", 1))])
     said = entity.changes(after, [(0, "", (5,))])
     picture = Snapshot("picture", (SCOPE,), at(9), at(9))
     before = entity.store.version("silver", "subject_changes")
     attempts: dict[str, Callable[[HistoryTable], object]] = {
-        "append": lambda table: table.append(said, txn="second"),
-        "snapshot": lambda table: table.append_snapshot(table.compare(said, picture)),
+        "append": lambda table: table.append(said, table.batch()),
+        "snapshot": lambda table: table.append_snapshot(table.compare(said, picture), table.batch()),
         "read": lambda table: table.read(),
         "fold": lambda table: table.fold(),
     }

@@ -17,7 +17,7 @@ from conftest import PYTHONPATH
 
 from .crash import POINTS, crash_world, run
 from .engine import ENTITY, Engine
-from .frames import versions_of
+from .frames import held_by, versions_of
 from .worlds import TIME_LAW
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def check_after_a_kill(engine: Engine) -> None:
     names = list(engine.world.manifests)
     if not engine.store.exists("silver", f"{ENTITY}_changes"):
         return
-    loaded = engine.table.loaded()
+    loaded = held_by(engine.table)
     engine.heard = [name for name in names if name in loaded]
     engine.check(engine.table.read(), f"read after the kill, {engine.heard} being committed")
     if engine.store.exists("silver", ENTITY):

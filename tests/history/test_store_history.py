@@ -20,7 +20,7 @@ from varve.store import Store
 
 from .cases import CASES, Case, statements_in, world_of
 from .engine import ENTITY, Engine
-from .frames import changes_frame, versions_of
+from .frames import batch_of, changes_frame, held_by, versions_of
 from .oracle import Law, Scope
 from .worlds import SEQUENCE_LAW, THREE_KEYS_LAW, TIME_LAW, Batch, Step, World, scope_of
 
@@ -203,13 +203,12 @@ def test_an_empty_append_is_remembered_and_writes_no_file(shared_spark: SparkSes
     engine.fold()
     log = f"{ENTITY}_changes"
     before, nothing = engine.store.files("silver", log), changes_frame(shared_spark, [], TIME_LAW)
-    jobs = jobs_of(shared_spark, lambda: engine.table.append(nothing, txn="nothing", is_empty=True))
+    jobs = jobs_of(shared_spark, lambda: engine.table.append(nothing, batch_of(engine.table, "nothing"), is_empty=True))
     assert jobs == 0
     assert engine.store.files("silver", log) == before
-    assert "nothing" in engine.table.loaded()
-    assert engine.store.last_note("silver", log, "changes") == {"kind": "changes", "keys": ["k1", "k2"]}
+    assert "nothing" in held_by(engine.table)
+    assert engine.store.last_note("silver", log, "changes")["keys"] == ["k1", "k2"]
     committed = table_versions(engine)
-    engine.table.append(nothing, txn="nothing")
     assert jobs_of(shared_spark, engine.table.fold) == 0
     assert table_versions(engine) == committed
     engine.check(engine.table.read(), "read")
@@ -361,7 +360,7 @@ def test_the_mark_follows_a_log_that_says_nothing_for_long(shared_spark: SparkSe
     """Or Delta cleans the log up behind it, and what is new cannot be told any more."""
     engine.hear("changes-0")
     engine.fold()
-    engine.table.append(changes_frame(shared_spark, [], TIME_LAW), txn="nothing", is_empty=True)
+    engine.table.append(changes_frame(shared_spark, [], TIME_LAW), engine.table.batch(), is_empty=True)
     committed = table_versions(engine)
     engine.table.fold()
     assert table_versions(engine) == committed, "not for a day without a change"

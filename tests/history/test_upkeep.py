@@ -17,7 +17,7 @@ from varve.store import Store
 
 from .cases import statements_in
 from .engine import ENTITY, Engine
-from .frames import changes_frame
+from .frames import batch_of, changes_frame, held_by
 from .test_store_history import jobs_of, table_versions
 from .worlds import TIME_LAW, Batch, Step, World, scope_of
 
@@ -152,14 +152,14 @@ def test_a_widened_type_is_folded_before(shared_spark: SparkSession, lake_dir: P
     def append(kind: T.DataType, txn: str, line: int, at: int) -> None:
         said = statements_in(f"A@{at}", scope_of(0))
         rows = changes_frame(shared_spark, said, TIME_LAW).selectExpr("*", f"{line} as line")
-        table(kind).append(rows.drop("state", "amount", "extra", "note"), txn=txn)
+        table(kind).append(rows.drop("state", "amount", "extra", "note"), batch_of(table(kind), txn))
 
     append(T.IntegerType(), "m0", 1, 1)
     table(T.IntegerType()).fold()
     append(T.IntegerType(), "m1", 2, 3)
     if killed:
         killed_before_the_mark(lambda: append(T.LongType(), "m2", 3, 5))
-        assert "m2" not in table(T.LongType()).loaded()
+        assert "m2" not in held_by(table(T.LongType()))
     append(T.LongType(), "m2", 3, 5)
     wide = table(T.LongType())
     mark, head = store.transaction("silver", ENTITY, "fold"), store.version("silver", LOG)

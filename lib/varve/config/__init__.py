@@ -11,7 +11,7 @@
 
 from varve.config.jobs import ForEachTask, JobGraph, SparkPythonTask, Task
 from varve.config.kinds import Kind
-from varve.config.loading import Config, load
+from varve.config.loading import Config, job_graphs, load
 from varve.config.secrets import Secret
 from varve.config.settings import Pseudonyms, Settings
 from varve.config.sources import Dataset, DatasetOptions, FromColumn, FromPath, ScopeRule, Source
@@ -32,5 +32,6 @@ __all__ = [
     "Source",
     "SparkPythonTask",
     "Task",
+    "job_graphs",
     "load",
 ]

@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from varve.config.documents import Document
 from varve.config.findings import checked
-from varve.config.modules import load_module
+from varve.config.modules import module_of
 from varve.config.problems import did_you_mean, listed
 from varve.config.sources import Source
 
@@ -59,7 +59,7 @@ class Kinds:
         for index, name in enumerate(names):
             at = ("connectors", index)
             try:
-                module = load_module(name, folder)
+                module = module_of(name, folder)
                 connectors = [_made(found) for found in _connectors(module)]
                 if not connectors:
                     raise TypeError(f"no class in it extends {ROOM}.Connector and has a kind")

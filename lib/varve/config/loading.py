@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,10 @@ from varve.config.kinds import Kind, Kinds
 from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
 from varve.config.sources import Dataset, Source, absolute
+from varve.config.transforms import Fitting, imported
 from varve.contract import Contract
 from varve.errors import ConfigError
+from varve.transforms import NONE, Transforms
 
 _SETTINGS: Final = TypeAdapter(Settings)
 _JOBS: Final = TypeAdapter(JobsFile)
@@ -29,7 +31,8 @@ _JOBS: Final = TypeAdapter(JobsFile)
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything that `conf/` says. directory: the conf folder; codes_dir: its `codes`; env: the environment's name;
-    connectors: those of the kinds that the sources are of."""
+    connectors: those of the kinds that the sources are of; transforms: the company's own functions, which belong to
+    this configuration and not to the process."""
 
     directory: Path
     env: str
@@ -38,6 +41,7 @@ class Config:
     contracts: Mapping[str, Contract]
     graphs: Mapping[str, JobGraph]
     connectors: Mapping[str, Kind]
+    transforms: Transforms = NONE
 
     @property
     def codes_dir(self) -> Path:
@@ -59,6 +63,10 @@ class Config:
     def silver_contract(self, entity: str) -> Contract:
         """The contract of the silver entity."""
         return self._contract("silver", entity)
+
+    def gold_contract(self, table: str) -> Contract:
+        """The contract of the mart."""
+        return self._contract("gold", table)
 
     def entities(self) -> tuple[str, ...]:
         """Names of the silver entities, sorted."""
@@ -87,13 +95,14 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
         )
     folder = _Folder(conf_dir.absolute(), Problems())
     kinds = Kinds()
-    settings = folder.settings(env, lake, kinds)
+    settings, document = folder.settings(env, lake, kinds)
     has_keys = settings.pseudonyms is not None or bool(folder.problems.found)  # broken settings are one error, not two
     sources = folder.sources(kinds)
     contracts, known = folder.contracts()
     graphs = folder.graphs()
     crossing = Crossing(sources, contracts, known, folder.path / "codes")
     crossing.add_wrong(has_keys, folder.shown(folder.path / f"{env}.yml"))
+    transforms = folder.transforms(settings, document, contracts, known)
     folder.problems.raise_any()
     return Config(
         directory=folder.path,
@@ -103,7 +112,16 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
         contracts={contract.id: contract for _, contract in contracts},
         graphs=graphs,
         connectors={source.kind: found for _, source in sources if (found := kinds.connector(source.kind))},
+        transforms=transforms,
     )
+
+
+def job_graphs(conf_dir: Path) -> Mapping[str, JobGraph]:
+    """The job graphs of a configuration folder alone."""
+    folder = _Folder(conf_dir.absolute(), Problems())
+    graphs = folder.graphs()
+    folder.problems.raise_any()
+    return graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +144,11 @@ class _Folder:
             elif document := read_document(path, self.shown(path), self.problems):
                 yield document
 
-    def settings(self, env: str, lake: str | None, kinds: Kinds) -> Settings:
-        """The settings of the environment, with an absolute lake. kinds: gets those that the settings name."""
+    def settings(self, env: str, lake: str | None, kinds: Kinds) -> tuple[Settings, Document | None]:
+        """The settings of the environment, with an absolute lake, and the document that says them. kinds: gets those
+        that the settings name."""
         path = self.path / f"{env}.yml"
-        settings = Settings()
+        settings, document = Settings(), None
         if path.exists():
             document = read_document(path, self.shown(path), self.problems)
             kinds.is_whole = document is not None and (found := checked(document, _SETTINGS)) is not None
@@ -144,7 +163,7 @@ class _Folder:
                                       remedy=did_you_mean(env, environments)))  # fmt: skip
         settings = settings.for_local_use() if env == "local" else settings
         root = absolute(settings.lake, self.path.parent) if lake is None else lake
-        return settings.in_lake(root if "://" in root else str(Path(root).absolute()))
+        return settings.in_lake(root if "://" in root else str(Path(root).absolute())), document
 
     def _refuse_local_keys(self, document: Document, settings: Settings, env: str, lake: str | None) -> None:
         for version, secret in (settings.pseudonyms.keys if settings.pseudonyms else {}).items():
@@ -184,3 +203,20 @@ class _Folder:
                 add_wrong_flow(document, name, graph)
                 graphs[name] = graph
         return graphs
+
+    def transforms(
+        self,
+        settings: Settings,
+        document: Document | None,
+        contracts: Sequence[tuple[Document, Contract]],
+        known: frozenset[str] | None,
+    ) -> Transforms:
+        """The company's functions, imported and held against the contracts, when these are all there to compare."""
+        before = len(self.problems.found)
+        found = imported(settings.transforms, self.path.parent, document, self.problems, self.shown)
+        tables: dict[str, dict[str, Contract]] = {}
+        for _, contract in contracts:
+            tables.setdefault(contract.layer, {})[contract.table] = contract
+        if len(self.problems.found) > before or known is None or len(known) > len(contracts):
+            return NONE
+        return Fitting(found, tables, self.path / "codes", self.problems, self.shown).transforms()

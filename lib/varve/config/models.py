@@ -13,6 +13,7 @@ NAME: Final = r"^[a-z][a-z0-9_]*$"
 # Where rows belong, as configuration may state it: _mixed is raw's own.
 COUNTRY: Final = r"^([A-Z]{2}|_all|_unknown)$"
 ENTITY: Final = r"^([a-z0-9][a-z0-9_-]*|_all|_unknown)$"
+MODULE: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 DURATION: Final = r"^[1-9][0-9]*[dwmy]$"
 
 # The patterns in the words of messages.
@@ -20,10 +21,12 @@ IN_WORDS: Final[Mapping[str, str]] = {
     NAME: "lower-case letters, digits and _, beginning with a letter",
     COUNTRY: "two capital letters (ISO 3166), _all or _unknown",
     ENTITY: "lower-case letters, digits, - and _, or _all or _unknown",
+    MODULE: "the name of a package or module, without dots",
     DURATION: "a number and d, w, m or y, such as 90d",
 }
 
 Name = Annotated[str, Field(pattern=NAME)]
+ModuleName = Annotated[str, Field(pattern=MODULE)]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]

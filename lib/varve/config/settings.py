@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from varve.config.documents import is_secretive
-from varve.config.models import Model, Name
+from varve.config.models import Model, ModuleName, Name
 from varve.config.secrets import EXPECTED, REFERENCE, Secret
 
 
@@ -84,6 +84,9 @@ class Settings(Model):
     batch: BatchLimits = Field(default_factory=BatchLimits)
     pseudonyms: Pseudonyms | None = None
     """Needed as soon as a contract has personal columns; with --env local a key is made in the lake when absent."""
+    transforms: tuple[ModuleName, ...] | None = None
+    """Modules of the company's own: in the folder that holds conf, below its lib, or installed; absent: the folder
+    `transforms` beside conf or below its lib, if there is one."""
     connectors: tuple[str, ...] = ()
     """Modules with kinds of sources of your own; looked for in the folder that holds conf, below its lib, installed."""
 

@@ -68,19 +68,29 @@ class Publisher:
         if draft.id in self._ids:
             raise StorageError("this extract has landed already", where=f"raw.{draft.table}", found=draft.id)
 
+    def must_be_next(self, manifest: Manifest) -> None:
+        """Raise OvertakenError when the next number is taken already."""
+        number = self.last + 1
+        if self.dataset.files.size(self.dataset.numbers.key(number)) is not None:
+            raise _overtaken(manifest, number)
+
     def take_number(self, manifest: Manifest) -> Manifest:
         """Publish a manifest: from here on the extract exists."""
         number = self.last + 1
         try:
             self.dataset.numbers.put(number, encode(manifest))
         except Taken as error:
-            raise OvertakenError(
-                "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
-                found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
-            ) from error  # fmt: skip
+            raise _overtaken(manifest, number) from error
         self.last = number
         self._ids.add(manifest.id)
         return msgspec.structs.replace(manifest, number=number)
+
+
+def _overtaken(manifest: Manifest, number: int) -> OvertakenError:
+    return OvertakenError(
+        "another run has published an extract meanwhile", where=f"raw.{manifest.table}",
+        found=f"number {number} is taken", remedy="Nothing of this one was kept: run again.",
+    )  # fmt: skip
 
 
 @contextmanager
@@ -215,6 +225,7 @@ class Landing:
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Verify every file, then publish the manifest: from here on the extract exists."""
+        self._publisher.must_be_next(manifest)  # who is overtaken may find its files cleared away
         for file in self._files:
             self._verify(file)
         return self._publisher.take_number(

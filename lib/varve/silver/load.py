@@ -174,6 +174,7 @@ class EntityLoad:
                 observations(
                     rows, self.contract, alike[0].feed, source=alike[0].manifest.source, lists=self._lists,
                     key=self._key() if personal else None, rules=self.lake.config.bronze_contract(bronze).history,
+                    conform=self.lake.config.transforms.conform(self.contract.table, bronze),
                 )
             )  # fmt: skip
         observed = reduce(DataFrame.unionByName, frames)

@@ -229,7 +229,7 @@ class Table:
         return cls(database, _quoted(name), columns, [kind for _, kind in found], [*options.keys] or columns, cursor)
 
     def select(self, window: Window | None) -> str:
-        """The statement that reads the rows; those of a window with a mark at their end: read again next time."""
+        """The statement that reads the rows; a mark ends those of a window that the next one reads too."""
         mark = "" if window is None else f", {self.cursor} IS NULL OR {self.cursor} >= :overlap"
         order = ", ".join(_quoted(c) for c in self.order)
         return f"SELECT {self._names}{mark} FROM {self.name}{self._where(window)} ORDER BY {order}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
-from varve.company.world import ENTITIES, Entity, Ledger, Statement, midnight
+from examples.company.world import ENTITIES, Entity, Ledger, Statement, midnight
 
 BAD_EXTRACT_DAY = 5  # Italy's debtors, cut to a third: not a day on which that feed delivers otherwise
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve.entities import CARRIED, Conform
+from varve.transforms import CARRIED, conform
 
 
+@conform("claim", feed="es_core_claim")
 def spanish_claims(bronze: DataFrame) -> DataFrame:
     """The claims of Spain's core system.
 
@@ -34,6 +32,3 @@ def spanish_claims(bronze: DataFrame) -> DataFrame:
 def _euros(cents: str) -> Column:
     """Cents as a decimal of euros, exactly."""
     return (F.col(cents).cast("decimal(19,0)") * F.lit("0.01").cast("decimal(3,2)")).cast("decimal(19,4)")
-
-
-CONFORM: Final[Mapping[str, Conform]] = {"es_core_claim": spanish_claims}

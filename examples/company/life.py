@@ -11,9 +11,9 @@ from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
-from varve.company import chance
-from varve.company.chance import ACTORS
-from varve.company.world import ENTITIES, UNMAPPED, Claim, Entity, Ledger, Payment, key_of, midnight
+from examples.company import chance
+from examples.company.chance import ACTORS
+from examples.company.world import ENTITIES, UNMAPPED, Claim, Entity, Ledger, Payment, key_of, midnight
 
 
 def live(entity: Entity, *, seed: int, days: int, scale: int = 1) -> Ledger:

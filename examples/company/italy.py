@@ -8,8 +8,8 @@ import io
 from collections.abc import Mapping
 from datetime import date
 
-from varve.company.calendar import Delivery
-from varve.company.world import Claim, Debtor, Payment, Portfolio, Statement
+from examples.company.calendar import Delivery
+from examples.company.world import Claim, Debtor, Payment, Portfolio, Statement
 
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "portfolio": ("Codice", "Denominazione", "Data_Acquisto", "Prezzo", "Valuta", "Classe"),

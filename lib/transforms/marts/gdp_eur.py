@@ -9,16 +9,14 @@ What was known on a day D: where known_from <= D and (known_to is null or known_
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve.scope import SCOPE_COLUMNS
+from varve.transforms import mart
 
-INPUTS: Final = ("gdp", "fx")
 
-
+@mart("gdp_eur", reads=["silver.gdp", "silver.fx"])
 def gdp_eur(gdp: DataFrame, fx: DataFrame) -> DataFrame:
     """Every state of knowledge of every figure, in both currencies.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from varve.company.world import Claim, Debtor, Payment, Portfolio, State, Statement
+from examples.company.world import Claim, Debtor, Payment, Portfolio, State, Statement
 
 _TABLES = {
     "portfolio": """Portfolio (PortfolioId INTEGER PRIMARY KEY, company_id INTEGER NOT NULL, Name TEXT,

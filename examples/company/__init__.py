@@ -12,9 +12,9 @@ deliveries it writes the answer book: what bronze must count, what must be rejec
     answers.py   the answer book, by brute force
     company.py   all of it in one folder
 
-Nothing here imports the rest of varve: the answers would be worth nothing if the code under test had computed them.
+Nothing here imports varve: the answers would be worth nothing if the code under test had computed them.
 """
 
-from varve.company.company import Company, Made, existing, make
+from examples.company.company import Company, Made, existing, make
 
 __all__ = ["Company", "Made", "existing", "make"]

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from varve.company.calendar import Delivery
-from varve.company.world import Claim, Debtor, Payment, Portfolio, Statement
+from examples.company.calendar import Delivery
+from examples.company.world import Claim, Debtor, Payment, Portfolio, Statement
 
 _STATUS: Mapping[str, str] = {
     "open": "O", "in_negotiation": "N", "paying": "R", "litigation": "S", "closed": "Z", "unmapped": "?",

@@ -12,7 +12,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from varve.company.world import ENTITIES, Entity, Ledger, date_of, midnight
+from examples.company.world import ENTITIES, Entity, Ledger, date_of, midnight
 
 
 @dataclass(frozen=True, slots=True)

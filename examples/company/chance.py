@@ -5,8 +5,8 @@ from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
-from varve.company import people
-from varve.company.world import Claim, Debtor, Ledger, Payment, Portfolio, key_of
+from examples.company import people
+from examples.company.world import Claim, Debtor, Ledger, Payment, Portfolio, key_of
 
 ACTORS = 5  # claims 1 to 5 belong to the script: chance leaves them alone
 _FEBRUARY, _WORKDAY = 27 * 86_400, 12 * 3_600  # [s]

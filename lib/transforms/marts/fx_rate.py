@@ -22,9 +22,8 @@ from pyspark.sql import functions as F
 from varve.codes import CodeList
 from varve.errors import ConfigError
 from varve.scope import ALL, SCOPE_COLUMNS
+from varve.transforms import mart
 
-INPUTS: Final = ("fx",)
-FIXED_RATES: Final = "euro_conversion_rate"  # code list: currency -> rate, from the day of joining
 MOST_DAYS: Final = 14  # [days] that a quotation stands in for days without one
 FIRST_DAY: Final = date(1999, 1, 1)
 _RATE: Final = "decimal(20,8)"
@@ -52,7 +51,13 @@ def fixed_rates(listed: CodeList) -> tuple[FixedRate, ...]:
     return tuple(rates)
 
 
-def fx_rate(fx: DataFrame, fixed: Sequence[FixedRate]) -> DataFrame:
+@mart("fx_rate", reads=["silver.fx"], codes=["euro_conversion_rate"])
+def fx_rate(fx: DataFrame, conversion_rates: CodeList) -> DataFrame:
+    """The mart, see `daily_rates`. conversion_rates: currency -> rate, from the day of joining."""
+    return daily_rates(fx, fixed_rates(conversion_rates))
+
+
+def daily_rates(fx: DataFrame, fixed: Sequence[FixedRate]) -> DataFrame:
     """A rate for every currency and calendar day that has one.
 
     fx: the versions of silver.fx (rate_date, currency, rate decimal [currency per 1 EUR], is_current).

@@ -1,15 +1,12 @@
 """PURE. Bronze rows of several sources -> observations of one silver entity.
 
-Column by column, the feed of the contract is enough. Where a source differs by more, `entities/<entity>.py` has one
-function per bronze table, named in its `CONFORM`. Such a function gives the contract's columns and keeps `CARRIED`.
+Column by column, the feed of the contract is enough. Where a source differs by more, the company has a conform function
+for it, see `transforms`: the caller gives it. It makes the contract's columns and keeps `CARRIED`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
@@ -21,15 +18,11 @@ from varve.codes import CodeList, mapped
 from varve.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract, Feed, HistoryRules
 from varve.errors import ContractError
 from varve.privacy import PseudonymKey, pseudonymised, silver_schema
-from varve.scope import SCOPE_COLUMNS
+from varve.transforms import CARRIED, DELETED, RESCUED, SEQUENCE, VALID_FROM
+
+__all__ = ["CARRIED", "SEQUENCE", "VALID_FROM", "Conform", "conformed", "observations"]
 
 Conform = Callable[[DataFrame], DataFrame]
-
-VALID_FROM: Final = "_valid_from"  # timestamp: business time of the row
-SEQUENCE: Final = "_sequence"  # the row's place among those of one time; null where the contract names none
-RESCUED: Final = "_rescued"  # JSON list of {field, value, reason}: what bronze could not type
-PROVENANCE: Final = ("_manifest", "_file", "_position", "_landed_at", "_as_of")
-CARRIED: Final = (*SCOPE_COLUMNS, *PROVENANCE, RESCUED, quality.DELETED, VALID_FROM, SEQUENCE)
 
 
 def observations(
@@ -41,16 +34,18 @@ def observations(
     lists: Mapping[str, CodeList],
     key: PseudonymKey | None,
     rules: HistoryRules | None = None,
+    conform: Conform | None = None,
 ) -> DataFrame:
     """What the bronze rows of one source say about the entity: conformed, checked and pseudonymised.
 
     bronze: rows of `feed.bronze` with PROVENANCE and the scope. source: whose codes they hold.
     rules: what the contract of the bronze table says of order and deletes; absent: what the entity's contract says.
+    conform: the conform function of the feed; absent: its columns are mapped one by one.
     Returns the contract's columns (as `privacy.silver_schema`), CARRIED, and `_failed`, `_warned` of `quality.checked`:
     one row per observation, the bad ones among them, so that a bad row of a snapshot is not taken for an absent one.
     """
     timeless = quality.failure("valid_from", F.lit("the row does not say since when it holds"))
-    rows = conformed(bronze, contract, feed, rules)
+    rows = conformed(bronze, contract, feed, rules, conform)
     rows = rows.withColumn(quality.FAILED, quality.failed_when(F.col(VALID_FROM).isNull(), timeless))
     translated = mapped(rows, contract, lists, source=source, at=VALID_FROM)
     checked = quality.checked(translated, contract)
@@ -69,7 +64,9 @@ def _doubtful_times() -> Column:
     return F.array_compact(F.array(*found))
 
 
-def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryRules | None = None) -> DataFrame:
+def conformed(
+    bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryRules | None = None, conform: Conform | None = None
+) -> DataFrame:
     """The bronze rows with the entity's columns, in the types of the contract, and CARRIED.
 
     A column with a code list still holds the source's code (string). What does not fit a type becomes null.
@@ -78,17 +75,16 @@ def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryR
     rules = rules or contract.history or HistoryRules()
     ours = set(contract.names)
     before = {  # what the rules take from bronze columns must be read before these are gone
-        quality.DELETED: F.expr(f"coalesce(({rules.deleted_when}), false)") if rules.deleted_when else F.lit(False),
+        DELETED: F.expr(f"coalesce(({rules.deleted_when}), false)") if rules.deleted_when else F.lit(False),
         VALID_FROM: F.col("_as_of") if rules.valid_from in (None, *ours) else F.col(str(rules.valid_from)),
         SEQUENCE: F.lit(None).cast("bigint") if rules.sequence in (None, *ours) else F.col(str(rules.sequence)),
     }
     after = {VALID_FROM: rules.valid_from, SEQUENCE: rules.sequence}
     where = f"contract {contract.id}, feed {feed.bronze}"
-    function = conform_functions(contract.table).get(feed.bronze)
     rescued = {} if RESCUED in bronze.columns else {RESCUED: F.lit(None).cast("string")}
     try:
         rows = bronze.withColumns({**before, **rescued})
-        rows = _by_feed(rows, contract, feed) if function is None else function(rows)
+        rows = _by_feed(rows, contract, feed) if conform is None else _keeping(conform(rows), where)
         rows = rows.withColumns({to: F.col(f"`{name}`") for to, name in after.items() if name in ours})
         typed = [_typed(column.name, "string" if column.codes else column.type) for column in contract.columns]
         if isinstance(rows.schema[SEQUENCE].dataType, IntegralType):  # of every feed alike: one log holds them all
@@ -97,17 +93,16 @@ def conformed(bronze: DataFrame, contract: Contract, feed: Feed, rules: HistoryR
     except AnalysisException as error:
         raise ContractError(
             str(error).strip().splitlines()[0], where=where, found=", ".join(bronze.columns),
-            remedy=f"Map the column in the feed, or make it in entities/{contract.table}.py.",
+            remedy="Map the column in the feed, or make it in the feed's conform function.",
         ) from error  # fmt: skip
 
 
-def conform_functions(entity: str) -> Mapping[str, Conform]:
-    """The conform functions of an entity by bronze table; none where configuration is enough."""
-    name = f"{__name__}.{entity}"
-    if find_spec(name) is None:
-        return {}
-    functions: Mapping[str, Conform] = import_module(name).CONFORM
-    return functions
+def _keeping(rows: DataFrame, where: str) -> DataFrame:
+    """What a conform function made, if it kept CARRIED."""
+    if lost := [name for name in CARRIED if name not in rows.columns]:
+        remedy = "Select *CARRIED beside the entity's columns."
+        raise ContractError("the conform function loses columns", where=where, found=", ".join(lost), remedy=remedy)
+    return rows
 
 
 def _by_feed(rows: DataFrame, contract: Contract, feed: Feed) -> DataFrame:

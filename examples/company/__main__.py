@@ -1,16 +1,16 @@
-"""`python -m varve.company --out DIR`: make the embedded company, or deliver the days that are missing."""
+"""`python -m examples.company --out DIR`: make the embedded company, or deliver the days that are missing."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from varve.company.company import Company, make
+from examples.company.company import Company, make
 
 
 def main(argv: Sequence[str]) -> int:
     """Returns 0, or 2 if the arguments or the folder do not fit."""
-    parser = argparse.ArgumentParser(prog="python -m varve.company", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m examples.company", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the company")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--days", type=int, default=6, help="how many days the company lives")

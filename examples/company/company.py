@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from varve.company import answers, events, italy, poland, spain
-from varve.company.calendar import Delivery, deliveries
-from varve.company.life import live
-from varve.company.world import ENTITIES, date_of
+from examples.company import answers, events, italy, poland, spain
+from examples.company.calendar import Delivery, deliveries
+from examples.company.life import live
+from examples.company.world import ENTITIES, date_of
 
 _STATE = "company.json"  # written last: the folder is complete up to the day that it names
 _DRAFT = ".making"

@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from varve.company.calendar import Delivery
-from varve.company.world import UNMAPPED, Claim, Entity, Payment, State, Statement, midnight
+from examples.company.calendar import Delivery
+from examples.company.world import UNMAPPED, Claim, Entity, Payment, State, Statement, midnight
 
 TABLES = ("portfolio", "debtor", "claim", "payment")
 PERSONAL = ("name", "email", "iban", "national_id")  # of a debtor: shown as classes of equal values

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve.entities import CARRIED, RESCUED, Conform
+from varve.transforms import CARRIED, RESCUED, conform
 
 _CURRENCY: Final = re.compile(r"[a-z]{3}")
 _RATE: Final = "decimal(20,8)"
@@ -17,6 +17,7 @@ _QUOTE: Final = f"struct<currency:string,rate:{_RATE},is_quoted:boolean>"
 _NO_VALUE: Final = ("", "N/A")
 
 
+@conform("fx", feed="ecb_eurofxref_hist")
 def ecb_rates(bronze: DataFrame) -> DataFrame:
     """The rates of the euro reference files.
 
@@ -52,6 +53,3 @@ def _rescued_quote(known: list[str]) -> Callable[[Column], Column]:
         return F.struct(F.upper(one["field"]), rate, ~text.isin(*_NO_VALUE)).cast(_QUOTE)
 
     return quote
-
-
-CONFORM: Final[Mapping[str, Conform]] = {"ecb_eurofxref_hist": ecb_rates}

@@ -1,0 +1,1 @@
+"""Silver -> gold: one file per mart."""

@@ -218,6 +218,20 @@ def test_parquet_stays_typed(tmp_path: Path, values: pa.Array, kind: str, kept: 
     assert batch.positions.to_pylist() == list(range(1, len(kept) + 1))
 
 
+def test_old_times_of_96_bits_lose_no_year_and_no_digit(tmp_path: Path) -> None:
+    years = pa.array([datetime(9999, 12, 31, 23, 59, 59), datetime(1, 1, 1), None], pa.timestamp("us"))  # noqa: DTZ001
+    digits = pa.array([1_750_000_000_123_456_789, None, 0], pa.timestamp("ns"))
+    table = pa.table({"years": years, "digits": digits, "n": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True)
+    [batch] = framed(tmp_path / "x.parquet", Format("parquet"), Columns())
+    assert isinstance(batch, Batch)
+    assert [field.to_pylist() for field in batch.fields] == [
+        ["9999-12-31 23:59:59.000000", "0001-01-01 00:00:00.000000", None],
+        ["2025-06-15 15:06:40.123456789", None, "1970-01-01 00:00:00.000000000"],
+        [1, 2, 3],
+    ]
+
+
 def test_a_parquet_file_without_rows_has_its_types(tmp_path: Path) -> None:
     pq.write_table(pa.table({"v": pa.array([], pa.int32())}), tmp_path / "x.parquet")
     [batch] = framed(tmp_path / "x.parquet", Format("parquet"), Columns())

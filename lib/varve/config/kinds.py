@@ -63,10 +63,7 @@ class Kinds:
                 connectors = [_made(found) for found in _connectors(module)]
                 if not connectors:
                     raise TypeError(f"no class in it extends {ROOM}.Connector and has a kind")
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # whatever a stranger's module does wrong is wrong in the configuration
+            except (Exception, SystemExit) as error:  # what a stranger's module does wrong
                 self.is_whole = False
                 document.refuse(
                     at,

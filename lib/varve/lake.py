@@ -105,18 +105,15 @@ class Lake:
     def recover(self) -> None:
         """Take in what killed runs left: their rows of the ledger, and what they recorded before commits they never
         made."""
-        for killed in self.ledger.recover():
-            for table in killed.tables:
-                self._forget_uncommitted(killed.run_id, table)
+        self.ledger.recover(self._forget_uncommitted)
 
-    def _forget_uncommitted(self, run_id: str, table: str) -> None:
-        layer, _, name = table.partition(".")
-        if layer not in ("bronze", "silver"):
-            return
+    def _forget_uncommitted(self, run_id: str) -> None:
         from varve import loads
 
-        with self.lease(table):  # so that nobody is just about to commit one of these
-            loads.forget_uncommitted(self.store, self.root, layer, name, run_id)
+        for table in loads.recorded(self.root, run_id):
+            layer, _, name = table.partition(".")
+            with self.lease(table):  # so that nobody is just about to commit one of these
+                loads.forget_uncommitted(self.store, self.root, layer, name, run_id)
 
     def close(self) -> None:
         """End the session, if this run began one; a platform's (a notebook's, a test's) goes on."""

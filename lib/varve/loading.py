@@ -143,6 +143,8 @@ class BronzeLoad:
                 tasks[manifests[0].scope].input(manifests[0].id)
                 tasks.failed(manifests[0].scope, error)
             elif isinstance(error, OvertakenError):
+                for scope in {m.scope for m in manifests}:
+                    tasks.failed(scope, error)
                 raise  # another run loads this table: whatever is tried next is too late as well
             else:
                 middle = len(manifests) // 2

@@ -163,10 +163,12 @@ class Landing:
         self._work = self._open.enter_context(self._store.workspace(attempts))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._open.close()
         with suppress(StorageError):  # a later run clears it up
             _remove(self._dataset, self._attempt, self._token)
+        if isinstance(error, OSError | StorageError) and not isinstance(error, OvertakenError):
+            self._publisher.must_be_next(self.draft)  # whoever was first may have cleared away what this one misses
 
     def receive(self, source: Path) -> str:
         """Copy the exact bytes of `source` beside the lake, read once, and return their sha256."""

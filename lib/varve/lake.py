@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from varve.errors import ConfigError
-from varve.ledger import Ledger
+from varve.errors import ConfigError, StorageError
+from varve.ledger import Killed, Ledger
 from varve.raw import RawDataset
 from varve.storage import Disk, Files, HeldLeases, Holder, Leases
 
@@ -105,15 +105,20 @@ class Lake:
     def recover(self) -> None:
         """Take in what killed runs left: their rows of the ledger, and what they recorded before commits they never
         made."""
-        self.ledger.recover(self._forget_uncommitted)
+        self.ledger.recover(self._mend)
 
-    def _forget_uncommitted(self, run_id: str) -> None:
+    def _mend(self, killed: Killed) -> bool:
+        """Remove what a killed run recorded before commits it never made; False while another run holds the table."""
         from varve import loads
 
-        for table in loads.recorded(self.root, run_id):
+        for table in loads.recorded(self.root, killed.run_id):
             layer, _, name = table.partition(".")
-            with self.lease(table):  # so that nobody is just about to commit one of these
-                loads.forget_uncommitted(self.store, self.root, layer, name, run_id)
+            try:
+                with self.leases.held(table, wait=0):  # so that nobody is just about to commit one of these
+                    loads.forget_uncommitted(self.store, self.root, layer, name, killed.run_id)
+            except StorageError:
+                return False
+        return True
 
     def close(self) -> None:
         """End the session, if this run began one; a platform's (a notebook's, a test's) goes on."""

@@ -238,8 +238,9 @@ class Ledger:
                 self._held.close()
                 self._lease = None
 
-    def recover(self, clean: Callable[[str], None] = lambda _: None) -> list[Killed]:
-        """Take in what killed runs left in their logs. clean: what else is to be done about a run; again when it fails.
+    def recover(self, mend: Callable[[Killed], bool] = lambda _: True) -> list[Killed]:
+        """Take in what killed runs left in their logs. mend: removes what else one left, or says that it cannot yet:
+        then the next run asks again.
 
         A run whose process may be alive is left alone, and looked at again by the next call: with no sign of life in
         between, for as long as its lease says, it is dead. Without the table every log is read again: the ledger is
@@ -247,7 +248,7 @@ class Ledger:
         self._decisions = None
         found, self._inherited = self._inherited, []
         for killed in found:
-            clean(killed.run_id)
+            mend(killed)
         prefix = RUN.format("")
         for name in self._leases.names():
             run_id = name.removeprefix(prefix)
@@ -255,24 +256,23 @@ class Ledger:
                 continue
             watch = self._watches.setdefault(run_id, self._leases.watch(name))
             if watch.is_dead():
-                found += self._taken_in(run_id, clean)
+                found += self._taken_in(run_id, mend)
         if not ops.path(self.root, ops.RUNS).exists():
             open_runs = {name.removeprefix(prefix) for name in self._leases.names() if name.startswith(prefix)}
             others = [run_id for run_id in journal.run_ids(self.files) if run_id not in open_runs]
-            for run_id in others:
-                found += self._taken_in(run_id, clean)
+            found += [killed for run_id in others for killed in self._taken_in(run_id, mend)]
         return found
 
-    def _taken_in(self, run_id: str, clean: Callable[[str], None]) -> list[Killed]:
-        """Take in the log of a run that is dead, under its lease, which stays until all is done about the run."""
+    def _taken_in(self, run_id: str, mend: Callable[[Killed], bool]) -> list[Killed]:
+        """Take in the log of a run that is dead, under its lease, which stays until what it left is mended."""
         log, name = journal.log_of(self.files, run_id), RUN.format(run_id)
         with self._leases.held(name):
             taken = journal.take_in(self.root, log) if log.exists() else Taken()
-        if taken.killed:
-            clean(run_id)
-        if self._leases.watch(name).is_dead():  # else it has woken up
+        found = _killed(run_id, taken)
+        is_mended = all(mend(killed) for killed in found)
+        if is_mended and self._leases.watch(name).is_dead():  # else it has woken up
             self._forget(run_id)
-        return _killed(run_id, taken)
+        return found
 
     def _forget(self, run_id: str) -> None:
         """Remove the lease of a run that has ended."""

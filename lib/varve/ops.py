@@ -21,6 +21,8 @@ REJECTS: Final = "rejects"
 DRIFT: Final = "drift"
 DECISIONS: Final = "decisions"
 
+MOST_RETRIES: Final = 100  # of a commit beside those of other processes
+
 # Column -> Spark DDL type. Every column is nullable: a ledger that refuses a row hides what happened.
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({
     RUNS: {  # one row per (run, task, table, scope)
@@ -175,12 +177,13 @@ def _write(
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
 
+    properties = CommitProperties(max_commit_retries=0 if is_next else MOST_RETRIES)
     mode: Any = {"mode": "append"}
     if log is not None and instead_of:
         mode = {"mode": "overwrite", "predicate": _has_id(instead_of)}
     write_deltalake(
         log or str(path(root, table)), pa.Table.from_pylist([dict(row) for row in rows], schema=_arrow_schema(table)),
-        schema_mode="merge", commit_properties=CommitProperties(max_commit_retries=0) if is_next else None, **mode,
+        schema_mode="merge", commit_properties=properties, **mode,
     )  # fmt: skip
 
 

@@ -214,7 +214,7 @@ def unlisted(lake: Path) -> set[str]:
     dataset = RawDataset(Disk(lake), "shop", "ticket")
     manifests = [dataset.manifest(one.number) for one in dataset.catalog()]
     listed = {f"{manifest.folder}/{file.name}" for manifest in manifests for file in manifest.files}
-    there = {entry.key for entry in dataset.files.list("raw") if "/manifests/" not in entry.key}
+    there = {entry.key for entry in dataset.files.list(dataset.folder) if "/manifests/" not in entry.key}
     return there - listed
 
 

@@ -296,39 +296,44 @@ class BronzeLoad:
 
     # --- what waits for a person ------------------------------------------------------------------------------
 
-    def _park(self, tasks: ScopeTasks, scope: Scope, manifest: Manifest, behind: int) -> None:
-        tasks[scope].input(manifest.id)
-        if manifest.status == "parked":
-            tasks[scope].parked(_waiting(raw.parked_error([manifest]), behind))
-            return
-        difference = self._drift(manifest)
-        tasks[scope].drift(_told(manifest, difference))
-        known = f"table_name = '{LAYER}.{self.table}' and manifest = '{manifest.id}'"
-        if not ops.rows(self.lake.root, ops.DRIFT, columns=["manifest"], where=known):
-            ops.append(self.lake.root, ops.DRIFT, list(self._drift_rows(manifest, difference, None)))
-        tasks[scope].parked(_waiting(self._missing(manifest, difference), behind))
+    def refusal(self, manifest: Manifest) -> ParkedError:
+        """Why an extract waits for a person, and the ways on."""
+        return raw.parked_error([manifest]) if manifest.status == "parked" else self._missing(manifest)
 
-    def _tell_lost(self, lost: Collection[int]) -> None:
-        """Name what the table should hold and raw has no more: nothing can make it again."""
-        catalog = self.dataset.catalog() if lost else None
-        for number in lost:
+    def lost(self, numbers: Collection[int]) -> Iterator[tuple[Scope | None, ParkedError]]:
+        """What the table should hold and raw has no more: nothing can make it again. What was discarded is left out."""
+        catalog = self.dataset.catalog() if numbers else None
+        for number in numbers:
             one = catalog.published.get(number) if catalog else None
             scope, name = (one.scope, one.id) if one else (None, lost_name(self.table, number))
             if self.lake.ledger.discarded(f"{LAYER}.{self.table}", scope, name) is not None:
                 continue
-            error = ParkedError(
+            yield scope, ParkedError(
                 f"raw has no manifest of extract {number} any more, and the table lacks its rows",
                 where=f"{LAYER}.{self.table}", found=f"no {self.dataset.files.root}/{self.dataset.numbers.key(number)}",
                 expected=one and one.origin.path, remedy="Restore it from a backup, or go on without it: "
                 f'./spark-submit.sh bronze --discard {name} --reason "…"',
             )  # fmt: skip
+
+    def _park(self, tasks: ScopeTasks, scope: Scope, manifest: Manifest, behind: int) -> None:
+        tasks[scope].input(manifest.id)
+        if manifest.status != "parked":
+            difference = self._drift(manifest)
+            tasks[scope].drift(_told(manifest, difference))
+            known = f"table_name = '{LAYER}.{self.table}' and manifest = '{manifest.id}'"
+            if not ops.rows(self.lake.root, ops.DRIFT, columns=["manifest"], where=known):
+                ops.append(self.lake.root, ops.DRIFT, list(self._drift_rows(manifest, difference, None)))
+        tasks[scope].parked(_waiting(self.refusal(manifest), behind))
+
+    def _tell_lost(self, lost: Collection[int]) -> None:
+        for scope, error in self.lost(lost):
             with self.lake.ledger.task(LAYER, f"{LAYER}.{self.table}", scope, keep_going=True) as task:
                 task.parked(error)
 
-    def _missing(self, manifest: Manifest, difference: Drift) -> ParkedError:
+    def _missing(self, manifest: Manifest) -> ParkedError:
         return ParkedError(
             f"{manifest.origin.path} is parked: required columns are missing", where=f"{LAYER}.{self.table}",
-            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(difference.required),
+            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(self._drift(manifest).required),
             remedy="Correct the contract, have it delivered again under the same name, or go on without it: "
             f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
         )  # fmt: skip

@@ -20,8 +20,9 @@ from typing import Any, Final
 import msgspec
 
 from varve import ops
+from varve.errors import StorageError
 from varve.scope import Scope
-from varve.storage import Absent, Changed, Files, Taken
+from varve.storage import Absent, Files
 from varve.store import Said, Store
 
 LOADED: Final = "loaded"  # in the note of a commit: dataset -> [[number, manifest, scope …], …]
@@ -258,7 +259,7 @@ def _write(files: Files, layer: str, table: str, index: _Index, tag: str | None)
             files.put(_key(layer, table), content)
         else:
             files.replace(_key(layer, table), content, tag=tag)
-    except (Taken, Changed):  # another run has done it
+    except StorageError:  # another run has done it, or nobody can write here
         return
 
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from varve.errors import ParkedError
+from varve.errors import ParkedError, StorageError
 from varve.raw.manifest import Manifest, Published, decode
-from varve.storage import Absent, Changed, Files, Numbers, Taken
+from varve.storage import Absent, Files, Numbers
 
 ROLL_UP: Final = 64  # manifests that are opened one by one before they are rolled up
 
@@ -106,7 +106,7 @@ class RawDataset:
                 self.files.put(self._key, content)
             else:
                 self.files.replace(self._key, content, tag=tag)
-        except (Taken, Changed):  # another run has done it
+        except StorageError:  # another run has done it, or nobody can write here
             return
 
 

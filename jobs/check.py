@@ -48,6 +48,10 @@ def configuration(config: Config) -> Iterator[Finding]:
     yield Finding("configuration", f"{config.directory}: {counts}")
     for name, source in sorted(config.sources.items()):
         yield from connector_of(config, name).check(source)
+    found = config.transforms
+    functions = f"{len(found.conforming)} conform functions, {len(found.marts)} marts"
+    folders = sorted({Path(one.place.file).parent for one in found.declared})
+    yield Finding("transforms", f"{functions}: {', '.join(map(str, folders))}" if folders else functions)
     pseudonyms = config.settings.pseudonyms
     for name, secret in sorted(pseudonyms.keys.items()) if pseudonyms else ():
         yield _secret(f"secret {name}", secret)

@@ -4,6 +4,7 @@
 * `disk.py`: a folder: sync, link and lock
 * `objects.py`: an object store: S3, Azure, GCS, by conditional requests
 * `opening.py`: the store that a root names
+* `lines.py`: lines that are added one by one
 * `numbers.py`: objects numbered from 1 without gaps: whoever puts the next number first has it
 * `lease.py`: who works on what, so that two do not do the same work
 * `trial.py`: what a store cannot do, found by trying
@@ -12,6 +13,7 @@
 from varve.storage.disk import Disk
 from varve.storage.files import Absent, Changed, Entry, Files, Taken
 from varve.storage.lease import HeldLeases, Holder, Lease, Leases, Watch
+from varve.storage.lines import Lines
 from varve.storage.numbers import Numbers
 from varve.storage.opening import open_files
 
@@ -25,6 +27,7 @@ __all__ = [
     "Holder",
     "Lease",
     "Leases",
+    "Lines",
     "Numbers",
     "Taken",
     "Watch",

@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from varve.errors import StorageError
+from varve.errors import OvertakenError, StorageError
 from varve.storage.files import Absent, Changed, Files, Taken
 
 FOLDER: Final = "leases"
@@ -120,7 +120,7 @@ class HeldLeases:
     _held: tuple[_Held, ...]
 
     def check(self) -> None:
-        """Raise StorageError if another run has taken over one of these, for instance while this process was stopped.
+        """Raise OvertakenError if another run has taken over one of these, for instance while this process was stopped.
 
         Asks the store: to be called before what is costly or cannot be taken back, not for every row.
         """
@@ -129,7 +129,7 @@ class HeldLeases:
             now, _ = _read(self._files, name)
             if held.lost or now is None or now.token != held.lease.token:
                 held.lost = True
-                raise StorageError(
+                raise OvertakenError(
                     "another run has taken over, since this one gave no sign of life for too long",
                     where=f"{self._files.root}/{_key(name)}", found=now,
                     remedy="What this run had not committed is left to the other; run again when that has ended.",
@@ -179,9 +179,12 @@ class Leases:
 
     def holders(self) -> list[Lease]:
         """What is held by whom since when, sorted by name; who was killed on another host is still among them."""
-        names = [entry.key.removeprefix(f"{FOLDER}/").removesuffix(".json") for entry in self._files.list(FOLDER)]
-        leases = [_read(self._files, name)[0] for name in names]
+        leases = [_read(self._files, name)[0] for name in self.names()]
         return [lease for lease in leases if lease is not None and not lease.is_free()]
+
+    def names(self) -> list[str]:
+        """Every lease that there is, held or not, sorted."""
+        return [entry.key.removeprefix(f"{FOLDER}/").removesuffix(".json") for entry in self._files.list(FOLDER)]
 
     def watch(self, name: str) -> Watch:
         """For the question whether the holder of this name is dead."""

@@ -54,7 +54,7 @@ VALUES: list[tuple[str, str, str, dict[str, str], Any, tuple[str, str] | None]] 
     ("double", "double('NaN')", "double", {}, float("nan"), None), ("double", "1e300D", "string", {}, "1.0E300", None),
     ("double", "12345678.5D", "string", {}, "12345678.5", None), ("double", "5.0D", "string", {}, "5.0", None),
     ("double", "0.0001D", "string", {}, "0.0001", None), ("double", "1e16D", "string", {}, "1.0E16", None),
-    ("float", "float('1.1')", "string", {}, "1.1", None), ("float", "float('0.5')", "double", {}, 0.5, None),
+    ("float", "float('1.1')", "string", {}, "1.1", None), ("float", "float('0.1')", "double", {}, "0.1", None),
     ("float", "float('1.1')", "decimal(10,2)", {}, Decimal("1.10"), None),
     ("decimal(10,2)", "1.10", "decimal(10,2)", {}, Decimal("1.10"), None),
     ("decimal(10,2)", "1.10", "decimal(19,4)", {}, Decimal("1.1000"), None),

@@ -80,10 +80,11 @@ def test_a_strangers_day(tmp_path: Path) -> None:
     assert versions(house) == {"sales": 0, "best": 0}
     assert not (tmp_path / "company").exists()
 
+    (house.conf / "local.yml").write_text("spark: {master: 'no://session'}")  # whoever opens one fails
     again = run(house, "daily", "--run-id", "again")
+    (house.conf / "local.yml").unlink()
     assert again.returncode == 0, again.stdout + again.stderr
     assert versions(house) == {"sales": 0, "best": 0}
-    assert "JVM" not in again.stderr
 
     house.module("money.py", (tmp_path / "transforms/money.py").read_text() + "\n# no mart imports this\n")
     house.codes("Meseta")

@@ -1,7 +1,7 @@
 """When a dataset is expected every day, and whether it is late.
 
-A delivery belongs to the expected time that is nearest: what lands at 05:40 is the one of 06:00, and so is what lands at
-07:30, late.
+A delivery belongs to the expected time that is nearest: what lands at 05:40 is the one of 06:00, and so is, late, what
+lands at 07:30.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Expected:
         """The last expected time that has passed (UTC)."""
         zone = ZoneInfo(self.zone)
         day = now.astimezone(zone).date()
-        days = (day - timedelta(days=back) for back in range(3))  # a zone that changed sides of the date line left one out
+        days = (day - timedelta(days=back) for back in range(3))  # a zone may have left a day out
         moments = (datetime.combine(one, self.at, zone).astimezone(UTC) for one in days)
         return next(moment for moment in moments if moment <= now)
 

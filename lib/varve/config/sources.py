@@ -101,7 +101,7 @@ class DatasetOptions(Model):
     mode: str = "snapshot"
     """snapshot: all rows of the scope, so absence means deleted; any other: only what changed."""
     expected: EveryDay | None = None
-    """When it should have landed every day, such as 06:00 (UTC) or 06:00 Europe/Madrid; `status` says when it is late."""
+    """When it should have landed every day: 06:00 (UTC) or 06:00 Europe/Madrid; `status` tells when it is late."""
 
     @property
     def null_values(self) -> tuple[str, ...]:

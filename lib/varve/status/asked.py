@@ -30,9 +30,7 @@ def asked(config: Config, table: str | None) -> Asked:
     """table: a dataset, an entity or a mart, named with its layer or without; None: everything.
 
     With an entity comes what feeds it. UsageError when there is no such table."""
-    every = Asked(
-        tuple(config.datasets()), config.entities(), tuple(mart.table for mart in config.transforms.marts)
-    )
+    every = Asked(tuple(config.datasets()), config.entities(), tuple(mart.table for mart in config.transforms.marts))
     if table is None:
         return every
     layer, _, name = table.rpartition(".")

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Never
@@ -47,15 +48,15 @@ def look(lake: Lake, *, now: datetime, table: str | None = None) -> Status:
 
 def freshness(dataset: Dataset, catalog: Catalog, *, now: datetime, asked_at: datetime | None) -> Freshness:
     """How fresh a dataset is. asked_at: when extract looked for it last."""
-    last = max(catalog, key=lambda one: one.number, default=None)
-    expected = dataset.expected
-    landed_at = last and last.landed_at
-    return Freshness(
-        source=dataset.source, dataset=dataset.name, table=dataset.table, extracts=len(catalog.published),
-        landed_at=landed_at, declared=last and (last.declared or f"{last.as_of:%Y-%m-%d %H:%M}"),
-        file=last and last.origin.path, expected=expected and str(expected), due=expected and expected.last(now),
-        asked_at=asked_at, late=expected is not None and expected.is_late(landed_at, now),
-    )  # fmt: skip
+    expected, last = dataset.expected, max(catalog, key=lambda one: one.number, default=None)
+    known = Freshness(dataset.source, dataset.name, dataset.table, len(catalog.published), asked_at=asked_at)
+    if last is not None:
+        declared = last.declared or f"{last.as_of:%Y-%m-%d %H:%M}"
+        known = replace(known, landed_at=last.landed_at, declared=declared, file=last.origin.path)
+    if expected is None:
+        return known
+    late = expected.is_late(known.landed_at, now)
+    return replace(known, expected=str(expected), due=expected.last(now), late=late)
 
 
 class _Look:

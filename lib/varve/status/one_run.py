@@ -49,7 +49,8 @@ def _untold(
     stored += [("silver", one, f"{one}_changes") for one in wanted.entities]
     for layer, name, place in stored:
         told = {extract for row in rows if row.table_name == f"{layer}.{name}" for extract in row.manifests}
-        commits = [(s.version, held) for s, held in loads.batches(lake.store, layer, place) if s.note.get("run") == run_id]
+        batches = loads.batches(lake.store, layer, place)
+        commits = [(said.version, held) for said, held in batches if said.note.get("run") == run_id]
         if untold := [load for _, held in commits for load in held if load.manifest not in told]:
             yield f"{layer}.{name}", untold, [version for version, _ in commits]
 
@@ -79,9 +80,7 @@ def _committed(table: str, held: Sequence[Load], versions: Sequence[int], known:
     layer = table.partition(".")[0]
     extracts = tuple(_extract(one, known) for one in dict.fromkeys(load.manifest for load in held))
     before = versions[0] - 1 if versions[0] else None
-    return Done(
-        layer, layer, table, None, "committed", extracts, version_before=before, version_after=versions[-1]
-    )
+    return Done(layer, layer, table, None, "committed", extracts, version_before=before, version_after=versions[-1])
 
 
 def _extract(extract: str, known: _Known) -> Extract:

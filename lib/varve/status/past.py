@@ -120,8 +120,9 @@ def failures(rows: Iterable[Row]) -> list[Failure]:
         if row.reason == "killed":
             killed[row.run_id].append(row)
         else:
-            where = (_where(row),)
-            found.append(Failure("failed", where, row.error or "", row.remedy, row.run_id, row.job, row.started_at))
+            found.append(
+                Failure("failed", (_where(row),), row.error or "", row.remedy, row.run_id, row.job, row.started_at)
+            )
     for run_id, left in killed.items():
         where = tuple(dict.fromkeys(_where(row) for row in left if row.table_name)) or (_where(left[0]),)
         at = max(row.ended_at or row.started_at for row in left)

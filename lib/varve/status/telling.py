@@ -39,7 +39,7 @@ def page(status: Status, step: Next | None) -> RenderableType:
 def records(status: Status, step: Next | None) -> Iterator[dict[str, Any]]:
     """The same as values for JSON, each with its `event`."""
     yield {"event": "lake", "lake": status.lake, "at": status.at}
-    parts = {
+    parts: Mapping[str, Sequence[Any]] = {
         "dataset": status.datasets, "waiting": status.waiting, "parked": status.parked, "failure": status.failures,
         "lease": status.held,
     }  # fmt: skip
@@ -164,8 +164,9 @@ def _done(one: Done) -> Iterator[RenderableType]:
 
 
 def _named(extracts: Sequence[Extract]) -> str:
-    names = [_joined(one.file or f"extract {one.id}", one.declared and f"({one.declared})") for one in extracts[:_NAMED]]
-    return ", ".join(names) + (f" and {len(extracts) - _NAMED} more" if len(extracts) > _NAMED else "")
+    dates = (f"({one.declared})" if one.declared else None for one in extracts)
+    names = [_joined(one.file or f"extract {one.id}", date) for one, date in zip(extracts, dates, strict=True)]
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _joined(*parts: str | None) -> str:

@@ -39,7 +39,7 @@ def run(lake: Lake, args: Namespace) -> None:
         show(status.run_page(found), status.run_records(found), as_json=as_json)
         return
     seen = status.look(lake, now=datetime.now(UTC), table=args.table)
-    step = status.next_step(seen, lake.config.graphs)
+    step = status.next_step(seen)
     show(status.page(seen, step), status.records(seen, step), as_json=as_json)
     if args.strict and (problem := status.verdict(seen, step)):
         raise problem

@@ -8,18 +8,18 @@ from typing import Final
 from varve.errors import ParkedError, SourceError, StorageError, VarveError
 from varve.status.facts import Failure, Freshness, Next, Parked, Status, Waiting
 
-_PLAIN: Final = ("extract", "bronze", "silver", "gold", "maintain", "audit")  # jobs that need no option
+_WORDED: Final = ("restate",)  # jobs that do nothing without their options
 
 
-def next_step(status: Status, graphs: Collection[str]) -> Next | None:
-    """What to do next, None when nothing is to do. graphs: the job graphs that there are."""
+def next_step(status: Status) -> Next | None:
+    """What to do next, None when nothing is to do."""
     waiting = [one for one in status.waiting if not one.stopped]
     if unreadable := [one for one in status.failures if one.how == "unreadable"]:
         return _unreadable(unreadable)
     if status.parked:
         return _parked(status.parked[0], len(status.parked) - 1)
     if status.failures:
-        return _failed(status.failures[0], len(status.failures) - 1, graphs)
+        return _failed(status.failures[0], len(status.failures) - 1)
     if waiting:
         return _waiting(status, waiting)
     if status.late:
@@ -56,12 +56,12 @@ def _parked(one: Parked, more: int) -> Next:
     return Next(one.remedy or "Look at it.", f"{where} is parked{_and_more(more)}")
 
 
-def _failed(one: Failure, more: int, graphs: Collection[str]) -> Next:
+def _failed(one: Failure, more: int) -> Next:
     why = f"{', '.join(one.tables[:3])} {'was cut off' if one.how == 'killed' else 'failed'}{_and_more(more)}"
     if one.remedy:
         return Next(one.remedy, why)
-    again = f"./spark-submit.sh {one.job}"
-    return Next(again if one.job in graphs or one.job in _PLAIN else f"{again} …, as it was typed", why)
+    words = " …, with the options that it had" if one.job in _WORDED else ""
+    return Next(f"./spark-submit.sh {one.job}{words}", why)
 
 
 def _waiting(status: Status, waiting: Collection[Waiting]) -> Next:

@@ -121,7 +121,8 @@ class _Look:
             if manifest.status != "parked":  # else told above
                 error = load.refusal(manifest)
                 since = self._parked_since(table, str(of), manifest.id) or manifest.landed_at
-                self.parked.append(Parked(table, str(of), manifest.id, since, _text(error), error.remedy))
+                why = _text(error).removeprefix(f"{error.where}: ")
+                self.parked.append(Parked(table, str(of), manifest.id, since, why, error.remedy))
             if behind:
                 self.waiting.append(Waiting(table, str(of), behind, manifest.landed_at, stopped=True))
         for lost_of, error in load.lost(pending.lost):

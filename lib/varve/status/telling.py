@@ -26,14 +26,15 @@ _NAMED: Final = 10  # [extracts] of one table
 
 def page(status: Status, step: Next | None) -> RenderableType:
     """All that was found, and what to do next."""
-    parts: list[RenderableType] = [Text(f"{status.lake} at {_time(status.at)} UTC", no_wrap=True, overflow="ignore")]
+    head = Text(f"{status.lake} at {_time(status.at)} UTC\n", no_wrap=True, overflow="ignore")
+    parts: list[RenderableType] = [head]
     parts += _titled("datasets", [_datasets(status.datasets)] if status.datasets else [])
     parts += _titled("waits", [_waiting(status)] if status.waiting else [])
     parts += _titled("parked", list(_parked(status)))
     parts += _titled("failed", list(_failed(status.failures)))
     parts += _titled("at work", [_held(status)] if status.held else [])
     parts += _titled("last runs", [_runs(status.runs)] if status.runs else [])
-    return Group(*parts, Text(""), *_next(step))
+    return Group(*parts, *_next(step))
 
 
 def records(status: Status, step: Next | None) -> Iterator[dict[str, Any]]:
@@ -72,12 +73,16 @@ def _run_record(run: Run) -> dict[str, Any]:
 
 
 def _titled(title: str, parts: Sequence[RenderableType]) -> list[RenderableType]:
-    return [Text(""), Text(title, style="bold"), *parts] if parts else []
+    """A part of the page, if there is anything; a blank line ends it, as it ends every paragraph."""
+    if not parts:
+        return []
+    end = [Text("")] if isinstance(parts[-1], Table) else []
+    return [Text(title, style="bold"), *parts, *end]
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     """The first column gives way where there is no room."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
         justify, folds = ("right" if name in right else "left"), place == 0
         table.add_column(name, justify=justify, no_wrap=not folds, overflow="fold", min_width=12 if folds else None)  # type: ignore[arg-type]
@@ -102,7 +107,7 @@ def _freshness(one: Freshness) -> Text:
 def _waiting(status: Status) -> Table:
     table = _table("table", "scope", "extracts", "since (UTC)", "", right=["extracts"])
     for one in status.waiting:
-        stopped = "behind a parked one" if one.stopped else ""
+        stopped = "behind parked" if one.stopped else ""
         table.add_row(one.table, one.scope, f"{one.extracts:,}", _time(one.since), stopped)
     return table
 
@@ -112,7 +117,7 @@ def _parked(status: Status) -> Iterator[RenderableType]:
         since = "" if one.since is None else f"since {_time(one.since)}"
         yield paragraph("parked", _joined(one.table, one.scope, since), one.why, one.remedy)
     if more := status.parked[_SHOWN:]:
-        yield Text(f"and {len(more)} more: --table narrows, --json tells all")
+        yield Text(f"and {len(more)} more: --table narrows, --json tells all\n")
 
 
 def _failed(failures: Sequence[Failure]) -> Iterator[RenderableType]:
@@ -122,7 +127,7 @@ def _failed(failures: Sequence[Failure]) -> Iterator[RenderableType]:
         run = f"run {one.run_id} ({one.job})" if one.run_id else ""
         yield paragraph(how, _joined(tables, run), one.error, one.remedy)
     if more := failures[_SHOWN:]:
-        yield Text(f"and {len(more)} more: --table narrows, --json tells all")
+        yield Text(f"and {len(more)} more: --table narrows, --json tells all\n")
 
 
 def _held(status: Status) -> Table:

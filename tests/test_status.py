@@ -187,6 +187,11 @@ def gone(lake: SmallLake) -> None:
     (lake.place / "raw/shop/visit/manifests/000000000001.json").unlink()
 
 
+def gone_for_silver(lake: SmallLake) -> None:
+    lake.bronze(lake.land(1))
+    (lake.place / "raw/shop/ticket/manifests/000000000001.json").unlink()
+
+
 def refused(lake: SmallLake) -> None:
     lake.bronze(lake.land(1), lake.land(2), lake.land(2, entity="iberia2"))
     with lake.run("r1") as book:
@@ -357,6 +362,12 @@ BRONZE, SILVER = "./spark-submit.sh bronze", "./spark-submit.sh silver"
             ["parked bronze.shop_visit None None",
              "next Restore it from a backup, or go on without it: " + DISCARD.format("shop_visit#1")],
             id="raw has lost a manifest",
+        ),
+        pytest.param(
+            gone_for_silver,
+            ["parked silver.ticket None None",
+             "next Restore it from a backup, or go on without it: " + DISCARD.format("shop_ticket#1")],
+            id="raw has lost a manifest that only bronze holds",
         ),
         pytest.param(
             refused,

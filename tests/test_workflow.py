@@ -21,7 +21,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varve import ops, workflow
-from varve.arguments import Parser, launch
 from varve.config import load
 from varve.console import Screen
 from varve.lake import Lake

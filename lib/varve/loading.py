@@ -305,15 +305,9 @@ class BronzeLoad:
         catalog = self.dataset.catalog() if numbers else None
         for number in numbers:
             one = catalog.published.get(number) if catalog else None
-            scope, name = (one.scope, one.id) if one else (None, lost_name(self.table, number))
-            if self.lake.ledger.discarded(f"{LAYER}.{self.table}", scope, name) is not None:
-                continue
-            yield scope, ParkedError(
-                f"raw has no manifest of extract {number} any more, and the table lacks its rows",
-                where=f"{LAYER}.{self.table}", found=f"no {self.dataset.files.root}/{self.dataset.numbers.key(number)}",
-                expected=one and one.origin.path, remedy="Restore it from a backup, or go on without it: "
-                f'./spark-submit.sh bronze --discard {name} --reason "…"',
-            )  # fmt: skip
+            if self.lake.ledger.discarded(*lost_as(self.dataset, number)) is None:
+                scope, path = (one.scope, one.origin.path) if one else (None, None)
+                yield scope, lost_error(self.dataset, number, f"{LAYER}.{self.table}", expected=path)
 
     def _park(self, tasks: ScopeTasks, scope: Scope, manifest: Manifest, behind: int) -> None:
         tasks[scope].input(manifest.id)
@@ -351,9 +345,19 @@ def bronze_loaded(lake: Lake, dataset: RawDataset) -> Loaded:
     return loads.loaded(lake.store, lake.files, LAYER, dataset.table, from_rows)
 
 
-def lost_name(table: str, number: int) -> str:
-    """What an extract is called of which raw has no manifest any more."""
-    return f"{table}#{number}"
+def lost_as(dataset: RawDataset, number: int) -> tuple[str, None, str]:
+    """(table, scope, name) by which a person decides about an extract of which raw has no manifest any more."""
+    return f"{LAYER}.{dataset.table}", None, f"{dataset.table}#{number}"
+
+
+def lost_error(dataset: RawDataset, number: int, where: str, *, expected: str | None = None) -> ParkedError:
+    """What to tell about it. where: the table that lacks its rows; expected: the file that it was made from."""
+    return ParkedError(
+        f"raw has no manifest of extract {number} of {dataset.table} any more, and the table lacks what it said",
+        where=where, found=f"no {dataset.files.root}/{dataset.numbers.key(number)}", expected=expected,
+        remedy="Restore it from a backup, or go on without it: "
+        f'./spark-submit.sh bronze --discard {dataset.table}#{number} --reason "…"',
+    )  # fmt: skip
 
 
 def _by_scope(manifests: Iterable[Manifest]) -> Iterator[tuple[Scope, list[Manifest]]]:

@@ -17,6 +17,8 @@ REJECTS: Final = "rejects"
 DRIFT: Final = "drift"
 DECISIONS: Final = "decisions"
 
+MOST_RETRIES: Final = 100  # of a commit beside those of other processes
+
 # Column -> Spark DDL type. Every column is nullable: a ledger that refuses a row hides what happened.
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({
     RUNS: {  # one row per (run, task, table, scope)
@@ -66,12 +68,13 @@ def append(root: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     import pyarrow as pa
-    from deltalake import write_deltalake
+    from deltalake import CommitProperties, write_deltalake
     from deltalake.exceptions import DeltaError
 
     batch = pa.Table.from_pylist([dict(row) for row in rows], schema=_arrow_schema(table))
     try:
-        write_deltalake(str(path(root, table)), batch, mode="append", schema_mode="merge")
+        properties = CommitProperties(max_commit_retries=MOST_RETRIES)
+        write_deltalake(str(path(root, table)), batch, mode="append", schema_mode="merge", commit_properties=properties)
     except (DeltaError, OSError) as error:
         raise StorageError(
             "the rows could not be written", where=f"ops.{table}", found=error, remedy="Is the disk full or read-only?"
@@ -80,13 +83,15 @@ def append(root: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def forget(root: Path, table: str, *, table_name: str, batch: str) -> None:
     """Remove what was recorded of a batch that was not committed."""
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
     from deltalake.exceptions import DeltaError
 
     place = str(path(root, table))
+    where = f"table_name = '{table_name}' and batch = '{batch}'"
     try:
         if DeltaTable.is_deltatable(place):
-            DeltaTable(place).delete(f"table_name = '{table_name}' and batch = '{batch}'")
+            properties = CommitProperties(max_commit_retries=MOST_RETRIES)
+            DeltaTable(place).delete(where, commit_properties=properties)
     except (DeltaError, OSError) as error:
         where, remedy = f"ops.{table}", "Run again."
         raise StorageError("rows could not be removed", where=where, found=error, remedy=remedy) from error

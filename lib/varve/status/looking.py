@@ -16,7 +16,7 @@ from varve.config import Dataset
 from varve.errors import DefectError, StorageError, VarveError
 from varve.lake import Lake
 from varve.ledger import RUN
-from varve.loading import BronzeLoad
+from varve.loading import BronzeLoad, lost_error
 from varve.raw import Catalog, Manifest
 from varve.silver import EntityLoad
 from varve.status.asked import Asked, asked
@@ -138,6 +138,9 @@ class _Look:
         for window in load.windows():
             for scope in window.scopes:
                 waits[str(scope)].append(window.manifest)
+        for dataset, number in load.lost:
+            error = lost_error(dataset, number, load.table)
+            self.parked.append(Parked(load.table, None, None, None, error.what, error.remedy))
         for name, extracts in waits.items():
             row = self.past.last("silver", load.table, name)
             refused = json.loads(row.guard or "{}").get("manifest") if row and row.status == "parked" else None

@@ -33,24 +33,23 @@ def parser() -> Parser:
 
 def run(lake: Lake, args: Namespace) -> None:
     """Look and tell; nothing is written, no session is opened."""
-    as_json = getattr(args, "json", False)  # of the command line; a task of a graph has none
     if args.run:
         found = status.one_run(lake, args.run, table=args.table)
-        show(status.run_page(found), status.run_records(found), as_json=as_json)
+        show(status.run_page(found), status.run_records(found), args)
         return
     seen = status.look(lake, now=datetime.now(UTC), table=args.table)
     step = status.next_step(seen)
-    show(status.page(seen, step), status.records(seen, step), as_json=as_json)
+    show(status.page(seen, step), status.records(seen, step), args)
     if args.strict and (problem := status.verdict(seen, step)):
         raise problem
 
 
-def show(page: RenderableType, records: Iterable[object], *, as_json: bool) -> None:
-    """On the screen, or as JSON lines."""
-    if as_json:
+def show(page: RenderableType, records: Iterable[object], args: Namespace) -> None:
+    """On the screen, or as JSON lines. A task of a graph has neither --json nor --quiet."""
+    if getattr(args, "json", False):
         for record in records:
             print(msgspec.json.encode(record).decode())
-    else:
+    elif not getattr(args, "quiet", False):
         Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(page, crop=False)
 
 

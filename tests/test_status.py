@@ -654,6 +654,9 @@ def test_exit_codes(
     assert command(lake) == 0, "a look does not fail"
     assert command(lake, "--strict") == strict
     assert bool(capsys.readouterr().err) == bool(strict)
+    command(lake, "--strict", "--quiet")
+    said = capsys.readouterr()
+    assert (said.out, bool(said.err)) == ("", bool(strict)), "for a monitor: only what is wrong"
 
 
 def test_late_is_4_also_when_something_is_parked(tmp_path: Path) -> None:

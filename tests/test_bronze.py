@@ -6,20 +6,15 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from connecting import dataset_of, files, landed
 from varve import bronze
-from varve.bronze import Drift, Provenance, ScopeColumn
+from varve.bronze import Drift, ScopeColumn
 from varve.contract import Column, Contract, Personal
-from varve.errors import VarveError
-from varve.loading import Load
-from varve.store import Commit, Store
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -28,21 +23,22 @@ def contract(*columns: Column, evolve: str = "rescue") -> Contract:
     return Contract("s_d", "1.2.0", "s_d", "bronze", columns, evolve=evolve)  # type: ignore[arg-type]
 
 
-def origin(*columns: str, **changes: object) -> Provenance:
-    facts: dict[str, object] = {
-        "manifest": "m1", "file": "extract=m1/received-x.csv", "landed_at": MOMENT, "as_of": MOMENT,
-        "columns": columns, "country": "ES", "entity": "iberia1", "null_values": ("",),
-    }  # fmt: skip
-    return Provenance(**{**facts, **changes})  # type: ignore[arg-type]
+def typed(frame: DataFrame, of: Contract, *columns: str, entity: ScopeColumn | None = None) -> DataFrame:
+    """The records typed. columns: their names as received."""
+    return bronze.typed(frame, of, bronze.typing_of(columns, of, ("",), (None, entity)))
 
 
-def records(spark: SparkSession, *rows: Sequence[str | None]) -> object:
+def records(spark: SparkSession, *rows: Sequence[str | None]) -> DataFrame:
+    """Records as raw gives them, with what their extract says of all of them."""
     width = len(rows[0])
     schema = StructType([
         StructField("_position", LongType()), StructField("_record", StringType()),
         *(StructField(f"c{i}", StringType()) for i in range(width)),
     ])  # fmt: skip
-    return spark.createDataFrame([(n, repr(row), *row) for n, row in enumerate(rows, start=1)], schema)
+    frame = spark.createDataFrame([(n, repr(row), *row) for n, row in enumerate(rows, start=1)], schema)
+    said = {"scope_country": "ES", "scope_entity": "iberia1", "_manifest": "m1", "_file": "extract=m1/x.csv"}
+    times = {"_landed_at": MOMENT, "_as_of": MOMENT}
+    return frame.withColumns({name: F.lit(value) for name, value in {**said, **times}.items()})
 
 
 WRONG = "wrong type"
@@ -86,9 +82,9 @@ def test_types(spark: SparkSession) -> None:
     """All cases in one frame, a column each: a Spark job per case would take minutes."""
     columns = [Column(f"v{i}", kind, format=form) for i, (kind, form, *_) in enumerate(VALUES)]
     frame = records(spark, [text for _, _, text, *_ in VALUES])
-    typed = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns)))
+    frame = typed(frame, contract(*columns), *(c.name for c in columns))
     shown = [F.col(c.name).cast("string") if "timestamp" in c.type else F.col(c.name) for c in columns]
-    row = typed.select(*shown, "_rescued").collect()[0]
+    row = frame.select(*shown, "_rescued").collect()[0]
     rescued = {entry["field"]: (entry["value"], entry["reason"]) for entry in json.loads(row["_rescued"])}
     found = [(row[i], rescued.get(f"v{i}")) for i in range(len(VALUES))]
     expected = [(value, reason and (text, reason)) for _, _, text, value, reason in VALUES]
@@ -130,8 +126,8 @@ def test_local_times_need_a_zone_and_doubtful_ones_are_told(spark: SparkSession)
     """A time without an offset is UTC, or the zone's; an hour that was left out or shown twice is never silent."""
     columns = [Column(f"v{i}", "timestamp", zone=zone, format=form) for i, (zone, form, *_) in enumerate(LOCAL)]
     frame = records(spark, [text for _, _, text, *_ in LOCAL])
-    typed = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns)))
-    row = typed.select(*(F.col(c.name).cast("string") for c in columns), "_rescued").collect()[0]
+    frame = typed(frame, contract(*columns), *(c.name for c in columns))
+    row = frame.select(*(F.col(c.name).cast("string") for c in columns), "_rescued").collect()[0]
     rescued = {entry["field"]: (entry["value"], entry["reason"]) for entry in json.loads(row["_rescued"])}
     found = [(row[i], rescued.get(f"v{i}")) for i in range(len(LOCAL))]
     expected = [(moment, reason and (text, reason)) for _, _, text, moment, reason in LOCAL]
@@ -157,8 +153,8 @@ def test_a_sequence_of_times_keeps_all_digits_and_the_time_beside_it_is_floored(
     ]
     time = Column("floored", "timestamp", source_name="f1")
     frame = records(spark, [text for _, text, *_ in EXACT])
-    typed = bronze.typed(frame, contract(*exact, time), origin(*(c.received_as for c in exact)))
-    row = typed.select(*(c.name for c in exact), F.col("floored").cast("string"), "_rescued").collect()[0]
+    frame = typed(frame, contract(*exact, time), *(c.received_as for c in exact))
+    row = frame.select(*(c.name for c in exact), F.col("floored").cast("string"), "_rescued").collect()[0]
     begin = int(datetime(2026, 1, 1, 10, tzinfo=UTC).timestamp()) * 10**9
     rescued = [(entry["field"], entry["reason"]) for entry in json.loads(row["_rescued"])]
     assert [None if row[i] is None else row[i] - begin for i in range(len(EXACT))] == [n for _, _, n, _ in EXACT]
@@ -170,9 +166,10 @@ def test_one_record_is_one_row_or_one_reject(spark: SparkSession) -> None:
     id_ = Column("id", "int", key_position=1, source_name="Id")
     mail = Column("mail", "int", key_position=2, personal=Personal("direct"))
     frame = records(spark, ("1", "7", "x"), ("a", "7", None), ("", "7", "y"), ("2", "anna@x", None))
-    rows, rejects = bronze.split(frame, contract(id_, mail), origin("Id", "mail", "new"))
-    [row] = rows.collect()
-    assert (row["id"], row["mail"], row["_position"], row["_file"]) == (1, 7, 1, "extract=m1/received-x.csv")
+    frame = typed(frame, contract(id_, mail), "Id", "mail", "new")
+    [row] = bronze.rows_of(frame).collect()
+    rejects = bronze.rejects_of(frame)
+    assert (row["id"], row["mail"], row["_position"], row["_file"]) == (1, 7, 1, "extract=m1/x.csv")
     assert json.loads(row["_rescued"]) == [{"field": "new", "value": "x", "reason": "unknown field"}]
     assert (row["_manifest"], row["_contract_version"], row["scope_country"]) == ("m1", "1.2.0", "ES")
     assert row["_as_of"] == row["_landed_at"] == datetime(2026, 3, 1, 12)  # noqa: DTZ001  (the session is in UTC)
@@ -185,20 +182,21 @@ def test_one_record_is_one_row_or_one_reject(spark: SparkSession) -> None:
 
 
 def test_scope_from_a_column_and_columns_that_grow(spark: SparkSession) -> None:
-    of = origin("k", "Claim Id", "k ", entity=ScopeColumn("k", {"1": "iberia1", "2": "iberia2"}))
+    entity = ScopeColumn("k", {"1": "iberia1", "2": "iberia2"})
     frame = records(spark, ("1", "a", None), ("2", "b", "z"), ("3", "c", None), (None, "d", None))
-    typed = bronze.typed(frame, contract(Column("k", "int"), evolve="add"), of).orderBy("_position")
-    assert typed.columns[:2] == ["k", "claim_id"]
-    assert [(r["scope_entity"], r["claim_id"]) for r in typed.collect()] == [
+    frame = typed(frame, contract(Column("k", "int"), evolve="add"), "k", "Claim Id", "k ", entity=entity)
+    frame = frame.orderBy("_position")
+    assert frame.columns[:2] == ["k", "claim_id"]
+    assert [(r["scope_entity"], r["claim_id"]) for r in frame.collect()] == [
         ("iberia1", "a"), ("iberia2", "b"), ("_unknown", "c"), ("_unknown", "d"),
     ]  # fmt: skip
-    assert "z" in typed.collect()[1]["_rescued"], "a name that is taken stays in _rescued"
+    assert "z" in frame.collect()[1]["_rescued"], "a name that is taken stays in _rescued"
 
 
 def test_a_thousand_columns(spark: SparkSession) -> None:
     columns = [Column(f"v{i}", "bigint" if i % 2 else "string") for i in range(1000)]
     frame = records(spark, ["15"] * 1000, ["x"] * 1000)
-    first, second = bronze.typed(frame, contract(*columns), origin(*(c.name for c in columns))).collect()
+    first, second = typed(frame, contract(*columns), *(c.name for c in columns)).collect()
     assert (first["v999"], first["_rescued"]) == (15, None)
     assert len(json.loads(second["_rescued"])) == 500
 
@@ -220,56 +218,3 @@ def test_drift(columns: list[str], expected: Drift) -> None:
         Column("id", "int", key_position=1, source_name="Id"), Column("a", "int", required=True), Column("b", "int")
     )
     assert bronze.drift(columns, of) == expected
-
-
-class Recorder:
-    """The ledger's row, as far as loading fills it in."""
-
-    def __init__(self) -> None:
-        self.counts = [0, 0, 0]
-        self.errors: list[str] = []
-
-    def input(self, *manifests: str) -> None: ...
-    def drift(self, difference: dict[str, object]) -> None: ...
-    def read(self, rows: int) -> None:
-        self.counts[0] += rows
-
-    def wrote(self, commit: Commit | None, *, rejected: int = 0) -> None:
-        self.counts[1] += commit.rows if commit else 0
-        self.counts[2] += rejected
-
-    def parked(self, error: VarveError | str) -> None:
-        self.errors.append(str(error))
-
-
-def test_loading(spark: SparkSession, lake_dir: Path, tmp_path: Path) -> None:
-    """From files to the table: each manifest once, with its rejects and drift; parked work blocks its scope."""
-    inbox = tmp_path / "in"
-    inbox.mkdir()
-    (inbox / "2026-01-01.csv").write_text("id,v\n1,a\n2\nx,c\n")
-    (inbox / "2026-01-02.csv").write_text("id,v,new\n1,b,n\n")
-    (inbox / "2026-01-03.csv").write_text("v\nc\n")
-    (inbox / "2026-01-04.csv").write_text("id,v\n1,d\n")
-    of = contract(Column("id", "int", key_position=1), Column("v", "string"))
-    dataset = dataset_of(files(inbox, declared_date="(.*).csv"), of)
-    pending = landed(lake_dir, dataset)
-    store = Store(lambda: spark, lake_dir)
-    load = Load.of(store, dataset, run_id="r1")
-    first = Recorder()
-    load.into(first, pending)
-    assert first.counts == [4, 2, 2], "records = rows + rejects"
-    [error] = first.errors
-    assert all(part in error for part in ("2026-01-03.csv", "expected id", "1 later extracts", "--discard"))
-    rows = store.read("bronze", "s_d").orderBy("_as_of", "_position").collect()
-    assert [(r["id"], r["v"], r["_manifest"]) for r in rows] == [(1, "a", pending[0].id), (1, "b", pending[1].id)]
-    rejects = store.read("ops", "rejects").orderBy("position").collect()
-    assert [(r["stage"], r["position"], r["record"], r["reason"]) for r in rejects] == [
-        ("landing", 2, "2", "expected 2 fields, found 1"),
-        ("bronze", 3, "x,c", "key column id: found 'x', expected int"),
-    ]
-    drifts = {(r["column_name"], r["kind"], r["action"]) for r in store.read("ops", "drift").collect()}
-    assert drifts == {("new", "added", "rescued"), ("id", "incompatible", "parked")}
-    versions = [store.version(layer, table) for layer, table in store.tables()]
-    again = Recorder()
-    load.into(again, pending)
-    assert [store.version(layer, table) for layer, table in store.tables()] == versions, "a second time adds nothing"

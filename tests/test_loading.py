@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -648,5 +648,3 @@ def test_from_files_to_the_table(tmp_path: Path, spark: SparkSession) -> None:
               "--reason", "wrong file")  # fmt: skip
     assert sorted(again.rows(f"bronze.{TABLE}", "sale_id, city")) == [(1, "a"), (1, "b"), (1, "d"), (9, "d")]
     assert bronze_loaded(again.lake, till.raw).last(TABLE) == 5
-
-

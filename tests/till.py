@@ -18,6 +18,7 @@ from varve.storage import Disk
 from written_conf import write, write_contract
 
 COLUMNS: Final = ("sale_id", "city", "cents")
+CITIES: Final = ("lugo", "madrid", "vigo")
 TABLE: Final = "till_sale"
 BEGAN: Final = datetime(2026, 3, 1, tzinfo=UTC)
 KEY: Final = {"primaryKey": True, "primaryKeyPosition": 1, "required": True}
@@ -29,21 +30,24 @@ Record = tuple[str | None, ...]
 class Till:
     """The folder of somebody with one source: `conf`, `incoming` and `lake` below `root`.
 
-    mode: what an extract is; batch: the settings of that name; rule: of silver, an expression that every row keeps."""
+    mode: what an extract is; batch: the settings of that name; rule: of silver, an expression that every row keeps;
+    by_city: the city of a record is its entity, and an extract has several."""
 
     root: Path
     mode: str = "changes"
     batch: Mapping[str, object] = field(default_factory=dict)
     rule: str = "cents >= 0"
+    by_city: bool = False
 
     def __post_init__(self) -> None:
         dataset = {
             "contract": TABLE, "path": "**/*.csv", "format": "csv", "mode": self.mode,
             "declared_date": r"(\d{4}-\d{2}-\d{2})\.csv$",
         }  # fmt: skip
+        column = {"column": "city", "map": {city.title(): city for city in CITIES}}
         source = {
             "source": "till", "kind": "files", "root": "incoming", "datasets": {"sale": dataset},
-            "scope": {"country": "ES", "entity": {"path": "^([a-z0-9]+)/"}},
+            "scope": {"country": "ES", "entity": column if self.by_city else {"path": "^([a-z0-9]+)/"}},
         }  # fmt: skip
         write(self.conf, "local.yml", {"batch": dict(self.batch)} if self.batch else {"lake": "lake"})
         write(self.conf, "sources/till.yml", source)
@@ -100,10 +104,12 @@ class Till:
         rows = records or [(str(number), "Madrid", "100", *["x"] * (len(columns) - 3))]
         at = BEGAN + timedelta(minutes=number)
         facts = {"mode": self.mode, "complete": self.mode == "snapshot", "as_of": at, **facts}
+        entities = [str(row[1]).lower() for row in rows] if self.by_city else [entity]
+        scopes = {f"ES/{one}": entities.count(one) if self.by_city else len(rows) for one in entities}
         draft = Manifest(
-            id=f"x{number:06d}", source="till", dataset="sale", contract=TABLE, scope_country="ES", scope_entity=entity,
-            origin=Origin(path=f"{entity}/{number}.csv"), started_at=at, landed_at=at, columns=tuple(columns),
-            rows=len(rows), scopes={f"ES/{entity}": len(rows)}, **facts,
+            id=f"x{number:06d}", source="till", dataset="sale", contract=TABLE, scope_country="ES",
+            scope_entity="_mixed" if self.by_city else entity, origin=Origin(path=f"{entity}/{number}.csv"),
+            started_at=at, landed_at=at, columns=tuple(columns), rows=len(rows), scopes=scopes, **facts,
         )  # fmt: skip
         table = pa.table({
             "_position": pa.array(range(1, len(rows) + 1), pa.int64()),

@@ -16,7 +16,7 @@ Usage: ./spark-submit.sh <job graph or job> [--env local|cluster] [--lake DIR] [
        ./spark-submit.sh <job> --help      what a job takes
        ./spark-submit.sh --set-up          set up only
 
-Job graphs (conf/jobs):
+Job graphs (conf/jobs, yours and the project's):
 $(list_graphs)
 
 Jobs (jobs):
@@ -24,10 +24,10 @@ $(list_jobs)
 TEXT
 }
 
-list_graphs() { # the first comment line of a graph says what it does
+list_graphs() { # the first comment line of a graph says what it does; the project's do for any configuration
   local file
-  for file in "$conf"/jobs/*.yml; do
-    [[ -e $file ]] || continue
+  for file in "$conf"/jobs/*.yml "$root"/conf/jobs/*.yml; do
+    [[ -e $file && ($file == "$conf"/* || ! -e $conf/jobs/$(basename "$file")) ]] || continue
     printf '  %-12s %s\n' "$(basename "$file" .yml)" "$(sed -n '/^# */{s/^# *//p;q;}' "$file")"
   done
 }

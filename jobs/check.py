@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varve.arguments import PROJECT, Parser, _common
+from varve.arguments import PROJECT, Parser, _common, _place
 from varve.config import Config, Secret, load
 from varve.connect import Finding, connector_of
-from varve.errors import ConfigError
+from varve.errors import ConfigError, VarveError
 from varve.jars import JARS
+from varve.storage import open_files
+from varve.storage.trial import folder_lacks, store_lacks
 
 PINNED = ("pyspark", "delta-spark", "deltalake", "pyarrow")
 
@@ -47,10 +48,14 @@ def configuration(config: Config) -> Iterator[Finding]:
     yield Finding("configuration", f"{config.directory}: {counts}")
     for name, source in sorted(config.sources.items()):
         yield from connector_of(config, name).check(source)
+    found = config.transforms
+    functions = f"{len(found.conforming)} conform functions, {len(found.marts)} marts"
+    folders = sorted({Path(one.place.file).parent for one in found.declared})
+    yield Finding("transforms", f"{functions}: {', '.join(map(str, folders))}" if folders else functions)
     pseudonyms = config.settings.pseudonyms
     for name, secret in sorted(pseudonyms.keys.items()) if pseudonyms else ():
         yield _secret(f"secret {name}", secret)
-    yield _writable(config.settings.lake)
+    yield from storage(config.settings.lake)
 
 
 def _secret(what: str, secret: Secret) -> Finding:
@@ -63,16 +68,23 @@ def _secret(what: str, secret: Secret) -> Finding:
     return Finding(what, secret.reference)
 
 
-def _writable(lake: str) -> Finding:
-    if "://" in lake:
-        return Finding("lake", f"{lake}: not tested, it is no folder")
-    folder = Path(lake)
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+def storage(lake: str) -> Iterator[Finding]:
+    """What the lake's folder or store cannot do, found by trying each act there."""
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            return Finding("lake", str(folder))
-    except OSError as error:
-        return Finding("lake", f"{nearest}: {error.strerror}", "Give a folder that can be written: --lake DIR.")
+        if "://" in lake:
+            lacks, elsewhere = list(store_lacks(open_files(lake))), "choose another object store"
+        else:
+            folder = Path(lake)
+            nearest = next(place for place in (folder, *folder.parents) if place.exists())
+            lacks, elsewhere = list(folder_lacks(nearest)), "choose a local disk or an object store"
+    except VarveError as error:
+        yield Finding("lake", str(error), error.remedy or "Give a place that can be written: --lake DIR.")
+        return
+    for lack in lacks:
+        remedy = f"Without it {lack.loses}: {elsewhere} for --lake."
+        yield Finding("lake", f"{lake}: {lack.act}: {lack.found}", remedy)
+    if not lacks:
+        yield Finding("lake", lake)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     findings = list(set_up())
     try:
         conf = Path(args.conf).absolute() if args.conf else PROJECT / "conf"
-        findings += configuration(load(conf, env=args.env, lake=str(Path(args.lake).absolute()) if args.lake else None))
+        findings += configuration(load(conf, env=args.env, lake=_place(args.lake)))
     except ConfigError as problem:
         findings += [Finding("configuration", str(error), "Correct it.") for error in problem.errors]
     table = Table("", "what", "found", "remedy", box=None)

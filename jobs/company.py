@@ -10,10 +10,12 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from varve.arguments import PROJECT, Parser, launch
+from varve.arguments import Parser, launch
 from varve.config import Config
 from varve.errors import UsageError
 from varve.lake import Lake
+
+PROJECT = Path(__file__).resolve().parents[1]  # the generator is no part of the package
 
 
 def parser() -> Parser:
@@ -37,7 +39,8 @@ def run(lake: Lake, args: Namespace) -> None:
 
 def is_read(config: Config, out: Path) -> bool:
     """Whether a source of the configuration lies in that folder."""
-    return any(str(out) in source.model_dump_json() for source in config.sources.values())
+    places = (value for source in config.sources.values() for _, value in source if isinstance(value, str))
+    return any(Path(place).is_relative_to(out) for place in places)
 
 
 def deliver(out: Path, args: Namespace) -> None:

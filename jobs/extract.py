@@ -44,13 +44,17 @@ def run(lake: Lake, args: Namespace) -> None:
 
 
 def _extract(lake: Lake, dataset: Dataset, *, expected: bool) -> None:
-    """Land what is new of one dataset; a scope that fails does not stop the others."""
-    table = f"raw.{dataset.table}"
+    """Land what is new of one dataset. Whether anything may be new is asked before the lease, and again under it."""
+    table, connector = f"raw.{dataset.table}", connector_of(lake.config, dataset.source)
+    extracts = lake.raw(dataset.source, dataset.name)
     with ExitStack() as held:
         try:
-            held.enter_context(lake.lease(table))
-            publisher = held.enter_context(raw.publishing(lake.raw(dataset.source, dataset.name)))
-            plan = connector_of(lake.config, dataset.source).plan(dataset, publisher, expected=expected)
+            publisher = Publisher(extracts, extracts.catalog())
+            plan = connector.plan(dataset, publisher, expected=expected)
+            if plan.takes:
+                held.enter_context(lake.lease(table))
+                publisher = held.enter_context(raw.publishing(extracts))
+                plan = connector.plan(dataset, publisher, expected=expected)
         except Exception as error:
             with lake.ledger.task("extract", table, keep_going=True):
                 raise error
@@ -58,10 +62,10 @@ def _extract(lake: Lake, dataset: Dataset, *, expected: bool) -> None:
         for scope, takes in groupby(sorted(plan.takes, key=lambda take: take.scope), key=lambda take: take.scope):
             with lake.ledger.task("extract", table, scope, keep_going=True) as task:
                 _land(task, list(takes))
-        if not plan.takes:
-            with lake.ledger.task("extract", table) as task:
-                task.skip("; ".join(plan.notes) or "nothing new")
-        _remind(lake, table, publisher)
+    if not plan.takes:
+        with lake.ledger.task("extract", table) as task:
+            task.skip("; ".join(plan.notes) or "nothing new")
+    _remind(lake, table, publisher)
 
 
 def _land(task: Task, takes: Sequence[Take]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from object_stores import Emulator, azurite, fake_s3
 from varve import session
 from varve.config import Settings
 
@@ -86,6 +88,29 @@ def lake_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "lake"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Emulator]:
+    with fake_s3() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[Emulator]:
+    with azurite() as emulator:
+        yield emulator
+
+
+@pytest.fixture(params=["disk", "s3", "azure"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The root of an empty lake on each kind of store; the environment says how it is reached."""
+    if request.param == "disk":
+        return str(tmp_path / "lake")
+    emulator: Emulator = request.getfixturevalue(request.param)
+    for name, value in emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"{emulator.root}/{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from connecting import CONNECTORS, dataset_of, files, landed, sqlite
+from connecting import CONNECTORS, dataset_of, files, landed, planned, raw_of, sqlite
 from varve import raw
 from varve.config import Source
-from varve.connect import Plan
+from varve.connect._takes import Bound
+from varve.connect.database._windows import earlier
 from varve.contract import Column, Contract
 from varve.errors import ParkedError, SourceError
 from varve.raw import Manifest
@@ -32,8 +33,10 @@ def land(lake: Path, where: Path | Source, **options: object) -> list[Manifest]:
     return landed(lake, dataset_of(source, CONTRACT))
 
 
-def planned(source: Source, *, expected: bool = False) -> Plan:
-    return CONNECTORS[source.kind].plan(dataset_of(source, CONTRACT), [], expected=expected)
+def all_of(lake: Path) -> list[Manifest]:
+    """Everything that is published, by number."""
+    dataset = raw_of(lake)
+    return [dataset.manifest(number) for number in dataset.catalog().published]
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -56,8 +59,8 @@ def test_manifest_of_a_file(lake_dir: Path, inbox: Path) -> None:
     assert (manifest.rows, manifest.rejected, manifest.columns) == (1, 1, ("k", "v"))
     assert manifest.scopes == {"ES/iberia1": 1}
     assert not manifest.complete, "a rejected record may be any key, so absence proves nothing"
-    [received] = manifest.paths("received")
-    assert Path(received).read_bytes() == b"k,v\n1,a\n2\n"
+    [received] = manifest.keys("received")
+    assert (lake_dir / received).read_bytes() == b"k,v\n1,a\n2\n"
 
 
 def test_files_land_once_in_the_order_of_their_dates(lake_dir: Path, inbox: Path) -> None:
@@ -91,6 +94,7 @@ def test_an_untouched_file_is_not_read_again(lake_dir: Path, inbox: Path, monkey
     write(inbox / "x_2026-01-01.csv", "k,v\n1,a\n")
     time.sleep(2.1)
     land(lake_dir, inbox)
+    monkeypatch.setattr("varve.raw.Landing.receive", lambda *_: pytest.fail("read again"))
     monkeypatch.setattr("varve.connect.files.sha256", lambda _: pytest.fail("read again"))
     assert land(lake_dir, inbox) == []
 
@@ -114,17 +118,19 @@ def test_without_a_date_the_file_speaks_for_its_time(lake_dir: Path, inbox: Path
 )
 def test_files_that_wait(lake_dir: Path, inbox: Path, name: str, note: str) -> None:
     write(inbox / name, "k,v\n1,a\n")
-    [told] = planned(files(inbox, **DATED, settle_seconds=60)).notes
+    [told] = planned(lake_dir, dataset_of(files(inbox, **DATED, settle_seconds=60), CONTRACT)).notes
     assert note in told
     assert land(lake_dir, inbox, settle_seconds=60) == []
 
 
 def test_a_file_that_grows_while_it_is_read_waits(lake_dir: Path, inbox: Path) -> None:
     path = write(inbox / "x_2026-01-01.csv", "k,v\n1,a\n")
-    [take] = planned(files(inbox, **DATED)).takes
-    write(path, "k,v\n1,a\n2,b\n")
-    assert take.land(partial(raw.Landing, lake_dir)) is None
-    assert raw.manifests(lake_dir, "s", "d") == []
+    dataset = dataset_of(files(inbox, **DATED), CONTRACT)
+    with raw.publishing(raw_of(lake_dir)) as publisher:
+        [take] = CONNECTORS["files"].plan(dataset, publisher, expected=False).takes
+        write(path, "k,v\n1,a\n2,b\n")
+        assert take.land() is None
+    assert all_of(lake_dir) == []
     assert [m.rows for m in land(lake_dir, inbox)] == [2]
 
 
@@ -135,12 +141,12 @@ def test_a_parked_file_is_looked_at_again_when_its_bytes_change(lake_dir: Path, 
     assert "cut off" in str(parked.reason)
     assert [f.role for f in parked.files] == ["received"]
     assert land(lake_dir, inbox) == []
-    told = raw.parked_error(raw.waiting(raw.manifests(lake_dir, "s", "d")))
+    told = raw.parked_error(raw.waiting(raw_of(lake_dir).catalog()))
     assert isinstance(told, ParkedError)
     assert all(part in str(told) for part in ("x_2026-01-01.csv.gz", "cut off", f"--discard {parked.id}"))
     write(path, gzip.compress(b"k,v\n1,a\n"))
     assert [m.status for m in land(lake_dir, inbox)] == ["landed"]
-    assert raw.waiting(raw.manifests(lake_dir, "s", "d")) == []
+    assert raw.waiting(raw_of(lake_dir).catalog()) == []
 
 
 @pytest.mark.parametrize(
@@ -178,12 +184,12 @@ def test_scope_from_the_path(lake_dir: Path, inbox: Path) -> None:
     assert {str(m.scope) for m in found} == {"ES/iberia1", "ES/iberia2", "ES/_unknown"}, "equal bytes, other scopes"
 
 
-def test_an_absent_folder(tmp_path: Path) -> None:
-    source = files(tmp_path / "none")
-    [note] = planned(source).notes
+def test_an_absent_folder(lake_dir: Path, tmp_path: Path) -> None:
+    dataset = dataset_of(files(tmp_path / "none"), CONTRACT)
+    [note] = planned(lake_dir, dataset).notes
     assert "nothing was ever delivered" in note
     with pytest.raises(SourceError, match="the folder is absent"):
-        planned(source, expected=True)
+        planned(lake_dir, dataset, expected=True)
 
 
 def counted(path: str) -> int:
@@ -212,24 +218,55 @@ def table(path: Path, *rows: tuple[object, ...], columns: str = "k INTEGER PRIMA
     with database:
         database.execute("DROP TABLE IF EXISTS T")
         database.execute(f"CREATE TABLE T ({columns})")
-        database.executemany(f"INSERT INTO T VALUES ({', '.join('?' * len(rows[0]))})" if rows else "", rows)
+        if rows:
+            database.executemany(f"INSERT INTO T VALUES ({', '.join('?' * len(rows[0]))})", rows)
     database.close()
     return str(path)
 
 
-def values(manifest: Manifest) -> list[tuple[object, ...]]:
+def values(lake: Path, manifest: Manifest) -> list[tuple[object, ...]]:
     names = ", ".join(f"c{i}" for i in range(len(manifest.columns)))
+    files = [str(lake / key) for key in manifest.keys("records")]
     with duckdb.connect() as db:
-        return db.execute(
-            f"SELECT {names} FROM read_parquet({manifest.paths('records')}) ORDER BY _position"
-        ).fetchall()
+        return db.execute(f"SELECT {names} FROM read_parquet({files}) ORDER BY _position").fetchall()
 
 
-def test_sqlite_values_become_lossless_text(lake_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("declared", "held", "kind", "kept"), [
+    pytest.param("v", [1, None, 2**62 + 1], "bigint", [1, None, 2**62 + 1], id="integers"),
+    pytest.param("v", [0.1 + 0.2, None, 1e300], "double", [0.1 + 0.2, None, 1e300], id="reals"),
+    pytest.param("v", ["a", None, ""], "string", ["a", None, ""], id="texts"),
+    pytest.param("v", [b"\x00\xff", None], "binary", [b"\x00\xff", None], id="blobs"),
+    pytest.param("v DECIMAL(9,2)", [5, 5.25], "string", ["5", "5.25"], id="mixed: as text"),
+    pytest.param("v INTEGER", [None, None], "bigint", [None, None], id="nulls: as declared"),
+    pytest.param("v REAL", [], "double", [], id="empty: as declared"),
+    pytest.param("v", [], "string", [], id="empty"),
+])  # fmt: skip
+def test_sqlite_values_keep_their_type(
+    lake_dir: Path, tmp_path: Path, declared: str, held: list[object], kind: str, kept: list[object]
+) -> None:
+    source = sqlite(
+        table(tmp_path / "a.db", *enumerate(held), columns=f"k INTEGER PRIMARY KEY, {declared}"), keys=["k"]
+    )
+    [manifest] = land(lake_dir, source)
+    assert manifest.types == ("bigint", kind)
+    assert values(lake_dir, manifest) == list(enumerate(kept))
+
+
+def test_a_text_that_is_not_utf8_is_rejected_alone(lake_dir: Path, tmp_path: Path) -> None:
+    path = table(tmp_path / "a.db", (1, "a"), (2, "b"), (3, "c"))
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE T SET v = CAST(x'ff' AS TEXT) WHERE k = 2")
+    database.close()
+    [manifest] = land(lake_dir, sqlite(path, keys=["k"]))
+    assert (manifest.rows, manifest.rejected, manifest.complete) == (2, 1, False)
+    assert values(lake_dir, manifest) == [(1, "a"), (3, "c")]
+
+
+def test_sqlite_values_of_mixed_types_become_lossless_text(lake_dir: Path, tmp_path: Path) -> None:
     rows = [(1, 0.1 + 0.2), (2, 2**62 + 1), (3, b"\x00\xff"), (4, "1.10"), (5, None)]
     [manifest] = land(lake_dir, sqlite(table(tmp_path / "a.db", *rows), keys=["k"]))
-    assert values(manifest) == [
-        ("1", "0.30000000000000004"), ("2", "4611686018427387905"), ("3", "00ff"), ("4", "1.10"), ("5", None),
+    assert values(lake_dir, manifest) == [
+        (1, "0.30000000000000004"), (2, "4611686018427387905"), (3, "00ff"), (4, "1.10"), (5, None),
     ]  # fmt: skip
     assert (manifest.mode, manifest.complete, manifest.picture) == ("snapshot", True, "point_in_time")
 
@@ -257,15 +294,89 @@ def test_sqlite_copies_with_dates(lake_dir: Path, tmp_path: Path) -> None:
     assert land(lake_dir, source) == []
 
 
-def test_sqlite_incremental_reads_beyond_the_last_bound(lake_dir: Path, tmp_path: Path) -> None:
-    source = sqlite(table(tmp_path / "a.db", (1, 10), (2, 20)), mode="incremental", cursor="v", keys=["k"])
+def incremental(path: str, **options: object) -> Source:
+    return sqlite(path, **{"mode": "incremental", "cursor": "v", "keys": ["k"], **options})  # type: ignore[arg-type]
+
+
+WINDOWS = [
+    # (id, options, [(rows of the table, what lands)])
+    ("a row that joins the bound is loaded once", {}, [
+        ([(1, 10), (2, 20)], [(1, 10), (2, 20)]), ([(1, 10), (2, 20), (3, 20)], [(3, 20)]),
+        ([(1, 10), (2, 20), (3, 20)], None)]),
+    ("rows beyond the bound", {}, [([(1, 10)], [(1, 10)]), ([(1, 10), (2, 30)], [(2, 30)])]),
+    ("a row without a cursor is never lost", {}, [
+        ([(1, 10)], [(1, 10)]), ([(1, 10), (2, None)], [(2, None)]), ([(1, 10), (2, None)], None)]),
+    ("a late row within the lag", {"lag": 5}, [
+        ([(1, 10)], [(1, 10)]), ([(1, 10), (2, 6), (3, 4)], [(2, 6)]), ([(1, 10), (2, 6), (3, 4)], None)]),
+    ("a late row within the lag of a moved bound", {"lag": 5}, [
+        ([(1, 10)], [(1, 10)]), ([(1, 10), (2, 20)], [(2, 20)]), ([(1, 10), (2, 20), (3, 15)], [(3, 15)])]),
+    ("an update in the overlap", {}, [
+        ([(1, 10, "a"), (2, 10, "b")], [(1, 10, "a"), (2, 10, "b")]), ([(1, 10, "A"), (2, 10, "b")], [(1, 10, "A")]),
+        ([(1, 10, "a"), (2, 10, "b")], [(1, 10, "a")])]),
+    ("equal rows are counted", {"keys": []}, [([(1, 10)], [(1, 10)]), ([(1, 10), (1, 10)], [(1, 10)])]),
+    ("a bound never goes back", {}, [
+        ([(1, 10), (2, 20)], [(1, 10), (2, 20)]), ([(1, 10)], None), ([(1, 10), (3, 15), (4, 20)], [(4, 20)])]),
+    ("an empty table", {}, [([], None), ([(1, 10)], [(1, 10)]), ([], None)]),
+    ("only rows without a cursor", {}, [([(1, None)], [(1, None)]), ([(1, None), (2, 5)], [(2, 5)])]),
+    ("times as text", {"lag": 60}, [
+        ([(1, "2026-03-01 10:00:00")], [(1, "2026-03-01 10:00:00")]),
+        ([(1, "2026-03-01 10:00:00"), (2, "2026-03-01 09:59:00"), (3, "2026-03-01 09:58:59")],
+         [(2, "2026-03-01 09:59:00")])]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "steps"), [pytest.param(o, s, id=i) for i, o, s in WINDOWS])
+def test_windows(
+    lake_dir: Path, tmp_path: Path, options: dict[str, object], steps: list[tuple[list[tuple[object, ...]], object]]
+) -> None:
+    path = tmp_path / "a.db"
+    for rows, expected in steps:
+        columns = "k, v, w" if rows and len(rows[0]) == 3 else "k, v"
+        found = land(lake_dir, incremental(table(path, *rows, columns=columns), **options))
+        assert [sorted(values(lake_dir, m), key=str) for m in found] == ([] if expected is None else [expected])
+        assert all(m.mode == "changes" for m in found)
+
+
+def test_the_bounds_of_a_window_are_told(lake_dir: Path, tmp_path: Path) -> None:
+    [first] = land(lake_dir, incremental(table(tmp_path / "a.db", (1, 10), (2, 20)), lag=3))
+    [second] = land(lake_dir, incremental(table(tmp_path / "a.db", (1, 10), (2, 20), (3, 30)), lag=3))
+    assert dict(first.bounds or {}) == {"lower": None, "upper": 20}
+    assert dict(second.bounds or {}) == {"lower": 17, "upper": 30}
+
+
+@pytest.mark.parametrize(("bound", "lag", "expected"), [
+    (20, 5, 15), (20, 0.5, 19.5), (2.5, 1, 1.5), (None, 5, None), ("x", 0, "x"),
+    ("2026-03-01 00:00:30", 60, "2026-02-28 23:59:30"), ("2026-03-01T00:00:30.500", 60, "2026-02-28T23:59:30.500"),
+    ("2026-03-01T00:00:30Z", 60, "2026-02-28T23:59:30Z"), ("2026-03-01", 86_400, "2026-02-28"),
+    ("2026-03-01 00:00:30+02:00", 60, "2026-02-28 23:59:30+02:00"), ("2026-03-01 10:00", 60, "2026-03-01 09:59"),
+])  # fmt: skip
+def test_a_bound_less_the_lag_is_written_as_it_is(bound: Bound, lag: float, expected: Bound) -> None:
+    assert earlier(bound, lag) == expected
+
+
+def test_a_lag_needs_a_number_or_a_time() -> None:
+    with pytest.raises(ParkedError, match="a lag needs a cursor that is a number or a time; found x"):
+        earlier("x", 5)
+
+
+def test_a_bulk_update_that_shares_one_cursor(lake_dir: Path, tmp_path: Path) -> None:
+    source = incremental(table(tmp_path / "a.db", *((n, 7) for n in range(100_000))))
     [first] = land(lake_dir, source)
-    assert (first.mode, first.rows, dict(first.bounds or {})) == ("changes", 2, {"lower": None, "upper": 20})
+    assert first.rows == 100_000
     assert land(lake_dir, source) == []
-    table(tmp_path / "a.db", (1, 10), (2, 20), (3, 30), (4, None))
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("INSERT INTO T VALUES (100000, 7)")
+    database.close()
     [second] = land(lake_dir, source)
-    assert values(second) == [("3", "30"), ("4", None)], "a row without a cursor is never lost"
-    assert dict(second.bounds or {}) == {"lower": 20, "upper": 30}
+    assert values(lake_dir, second) == [(100_000, 7)]
+
+
+def test_a_window_that_was_not_published_is_read_again_under_its_id(lake_dir: Path, tmp_path: Path) -> None:
+    land(lake_dir, incremental(table(tmp_path / "a.db", (1, 10))))
+    source = incremental(table(tmp_path / "a.db", (1, 10), (2, 10)))
+    killed = tmp_path / "killed"
+    shutil.copytree(lake_dir, killed)
+    assert [m.id for m in land(lake_dir, source)] == [m.id for m in land(killed, source)]
 
 
 def test_sqlite_damage_is_parked(lake_dir: Path, tmp_path: Path) -> None:

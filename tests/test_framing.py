@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import zipfile
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varve.framing import Columns, Format, Framed, Unreadable, framed
+from varve.framing import Batch, Columns, Format, Framed, Unreadable, framed, type_name
 
 CSV = Format("csv")
 NDJSON = Format("ndjson")
@@ -27,7 +28,7 @@ def frame(folder: Path, content: bytes, form: Format, name: str = "file") -> tup
     path = folder / name
     path.write_bytes(content)
     columns = Columns()
-    records = list(framed(path, form, columns))
+    records = [record for record in framed(path, form, columns) if isinstance(record, Framed)]
     return columns.names, records
 
 
@@ -178,20 +179,64 @@ def test_unreadable(tmp_path: Path, content: bytes, form: Format, reason: str) -
     assert reason in caught.value.reason
 
 
-def test_parquet_values_become_lossless_text(tmp_path: Path) -> None:
-    table = pa.table({
-        "n": pa.array([2**53 + 1, None], pa.int64()),
-        "d": pa.array([Decimal("1.10"), None], pa.decimal128(10, 2)),
-        "f": pa.array([0.1, 1e300]),
-        "b": pa.array([b"\x00\xff", None]),
-        "l": pa.array([[1, 2], None]),
-    })  # fmt: skip
-    pq.write_table(table, tmp_path / "x.parquet")
-    names, records = frame(tmp_path, (tmp_path / "x.parquet").read_bytes(), Format("parquet"))
-    assert names == ["n", "d", "f", "b", "l"]
-    assert list(records[0].values) == ["9007199254740993", "1.10", "0.1", "00ff", "[1,2]"]
-    assert float(str(records[1].values[2])) == 1e300
-    assert json.loads(records[0].text)["n"] == "9007199254740993"
+# (name, values, the name of the type that they are kept in, as they are kept)
+ARROW = [
+    ("integers", pa.array([2**53 + 1, None]), "bigint", [2**53 + 1, None]),
+    ("small ones", pa.array([1], pa.int8()), "tinyint", [1]),
+    ("unsigned ones", pa.array([2**64 - 1], pa.uint64()), "decimal(20,0)", [Decimal(2**64 - 1)]),
+    ("decimals", pa.array([Decimal("1.10"), None], pa.decimal128(10, 2)), "decimal(10,2)", [Decimal("1.10"), None]),
+    ("wide decimals", pa.array([Decimal("1.10")], pa.decimal256(50, 2)), "string", ["1.10"]),
+    ("doubles", pa.array([0.1, 1e300]), "double", [0.1, 1e300]),
+    ("floats", pa.array([0.5], pa.float32()), "float", [0.5]),
+    ("booleans", pa.array([True, None]), "boolean", [True, None]),
+    ("bytes", pa.array([b"\x00\xff", None]), "binary", [b"\x00\xff", None]),
+    ("bytes of one length", pa.array([b"ab"], pa.binary(2)), "binary", [b"ab"]),
+    ("dictionary", pa.array(["a", "a"]).dictionary_encode(), "string", ["a", "a"]),
+    ("dates", pa.array([date(2026, 1, 1)]), "date", [date(2026, 1, 1)]),
+    ("local times", pa.array([datetime(2026, 1, 1, 10)], pa.timestamp("ms")), "timestamp_ntz",  # noqa: DTZ001
+     [datetime(2026, 1, 1, 10)]),  # noqa: DTZ001
+    ("moments", pa.array([datetime(2026, 1, 1, 10, tzinfo=UTC)], pa.timestamp("us", "Europe/Madrid")), "timestamp",
+     [datetime(2026, 1, 1, 10, tzinfo=UTC)]),
+    ("nanoseconds", pa.array([1_750_000_000_123_456_789], pa.timestamp("ns")), "string",
+     ["2025-06-15 15:06:40.123456789"]),
+    ("times of a day", pa.array([time(10)], pa.time64("us")), "string", ["10:00:00.000000"]),
+    ("lists", pa.array([[1, 2], None]), "string", ["[1,2]", None]),
+    ("nanoseconds in a struct", pa.array([{"t": 1_750_000_000_123_456_789}], pa.struct([("t", pa.timestamp("ns"))])),
+     "string", ['{"t":"2025-06-15 15:06:40.123456789"}']),
+    ("nothing", pa.nulls(2), "string", [None, None]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "kind", "kept"), [pytest.param(*case[1:], id=case[0]) for case in ARROW])
+def test_parquet_stays_typed(tmp_path: Path, values: pa.Array, kind: str, kept: list[object]) -> None:
+    pq.write_table(pa.table({"v": values}), tmp_path / "x.parquet")
+    columns = Columns()
+    [batch] = framed(tmp_path / "x.parquet", Format("parquet"), columns)
+    assert isinstance(batch, Batch)
+    assert columns.names == ["v"]
+    assert (type_name(batch.fields[0].type), batch.fields[0].to_pylist()) == (kind, kept)
+    assert batch.positions.to_pylist() == list(range(1, len(kept) + 1))
+
+
+def test_old_times_of_96_bits_lose_no_year_and_no_digit(tmp_path: Path) -> None:
+    years = pa.array([datetime(9999, 12, 31, 23, 59, 59), datetime(1, 1, 1), None], pa.timestamp("us"))  # noqa: DTZ001
+    digits = pa.array([1_750_000_000_123_456_789, None, 0], pa.timestamp("ns"))
+    table = pa.table({"years": years, "digits": digits, "n": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True)
+    [batch] = framed(tmp_path / "x.parquet", Format("parquet"), Columns())
+    assert isinstance(batch, Batch)
+    assert [field.to_pylist() for field in batch.fields] == [
+        ["9999-12-31 23:59:59.000000", "0001-01-01 00:00:00.000000", None],
+        ["2025-06-15 15:06:40.123456789", None, "1970-01-01 00:00:00.000000000"],
+        [1, 2, 3],
+    ]
+
+
+def test_a_parquet_file_without_rows_has_its_types(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"v": pa.array([], pa.int32())}), tmp_path / "x.parquet")
+    [batch] = framed(tmp_path / "x.parquet", Format("parquet"), Columns())
+    assert isinstance(batch, Batch)
+    assert [type_name(field.type) for field in batch.fields] == ["int"]
 
 
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)

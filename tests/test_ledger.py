@@ -18,9 +18,10 @@ import pytest
 
 from varve import ops
 from varve.errors import ConfigError, ParkedError, SourceError, StorageError, UsageError
-from varve.journal import closed
+from varve.journal import closed, log_of
 from varve.ledger import Ledger, Task
 from varve.scope import Scope
+from varve.storage import Disk
 
 IBERIA = Scope("ES", "iberia1")
 
@@ -198,7 +199,7 @@ def test_a_run_that_recorded_nothing_leaves_nothing(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     assert book.accepted("silver.claim", IBERIA, "m1") is None
     book.close()
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_threads_share_a_ledger(tmp_path: Path) -> None:
@@ -257,8 +258,9 @@ def killed(tmp_path: Path) -> Path:
 
 def test_the_next_run_takes_in_what_a_killed_one_left(killed: Path) -> None:
     book = ledger(killed, "next")
-    assert book.recover() == 3
-    assert book.recover() == 0
+    [found] = book.recover()
+    assert (found.run_id, found.rows, found.tables) == ("killed", 3, ("bronze.half",))
+    assert book.recover() == []
     assert book.accepted("bronze.done", "ES/iberia1", "m1") == "seen"
     done, half, task = sorted(runs(killed), key=lambda row: row["table_name"] or "~")
     assert (done["status"], done["rows_in"]) == ("done", 7)
@@ -268,16 +270,20 @@ def test_the_next_run_takes_in_what_a_killed_one_left(killed: Path) -> None:
 
 @pytest.mark.parametrize("log", ["torn", "unmarked"])
 def test_taking_in_twice_adds_nothing(killed: Path, log: str) -> None:
+    lease = killed / "leases" / "run.killed.json"
+    held = lease.read_bytes()
     ledger(killed, "next").recover()
     before = sorted(row["id"] for row in runs(killed))
+    assert not lease.exists(), "a run that was taken in is forgotten"
+    lease.write_bytes(held)
     file = killed / "ops" / "log" / "killed.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     # A crash after the tables were written and before the log was marked; or while the mark was being written.
     file.write_bytes(b"".join(lines[:-1]) + (lines[-1][:9] if log == "torn" else b""))
-    assert not closed(file)
-    assert ledger(killed, "later").recover() == 0
+    assert not closed(log_of(Disk(killed), "killed"))
+    assert [found.rows for found in ledger(killed, "later").recover()] == [0], "it has no row that is new"
     assert sorted(row["id"] for row in runs(killed)) == before
-    assert closed(file)
+    assert closed(log_of(Disk(killed), "killed"))
 
 
 def test_a_torn_line_costs_its_own_row_only(killed: Path) -> None:
@@ -299,7 +305,7 @@ def test_a_lost_table_is_rebuilt_from_the_logs(tmp_path: Path) -> None:
     for file in sorted((tmp_path / "ops" / "runs").rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     (tmp_path / "ops" / "runs").rmdir()
-    assert ledger(tmp_path, "r3").recover() == 2
+    assert sorted(found.run_id for found in ledger(tmp_path, "r3").recover()) == ["r1", "r2"]
     assert sorted(runs(tmp_path), key=lambda row: row["id"]) == before
 
 

@@ -291,5 +291,6 @@ def test_killed_anywhere_then_run_again_equals_undisturbed(tmp_path: Path) -> No
         assert again.returncode == 0, again.stderr
         assert published(lake) == expected, f"killed at act {dies_at}"
         listed = {f"{m.folder}/{f.name}" for m in map(of(lake).manifest, (1, 2)) for f in m.files}
-        left = {name for name in files_of(lake) if "/manifests/" not in name and not name.endswith(".lock")}
+        # Notes of some bytes that were being put stay, hidden from every listing; of what was framed nothing does.
+        left = {name for name in files_of(lake) if "/manifests/" not in name and "/." not in name}
         assert left == listed, f"killed at act {dies_at}"

@@ -83,8 +83,8 @@ class Shop:
         number = dataset.numbers.last() + 1
         manifest = Manifest(
             id=f"m{day}", number=number, source="core", dataset="customer", contract="core_customer",
-            scope_country="ES", scope_entity="_mixed", mode="snapshot", as_of=at, complete=True, rows=len(rows), scopes=counts,
-            origin=Origin(path="in"), started_at=at, landed_at=at + timedelta(hours=1),
+            scope_country="ES", scope_entity="_mixed", mode="snapshot", as_of=at, complete=True, rows=len(rows),
+            scopes=counts, origin=Origin(path="in"), started_at=at, landed_at=at + timedelta(hours=1),
         )  # fmt: skip
         dataset.numbers.put(number, encode(manifest))
         frame = self.spark.createDataFrame(

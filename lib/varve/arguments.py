@@ -1,4 +1,4 @@
-"""The command line of every job, and what surrounds a run: configuration, lock, ledger, errors, exit code.
+"""The command line of every job, and what surrounds a run: configuration, ledger, errors, exit code.
 
 All files in `jobs/` look alike:
 
@@ -13,7 +13,7 @@ All files in `jobs/` look alike:
         ...
 
     if __name__ == "__main__":
-        sys.exit(launch(run, parser, sys.argv[1:]))   # writes=False for jobs that only read: they take no lock
+        sys.exit(launch(run, parser, sys.argv[1:]))   # writes=False for jobs that only read
 
 Options of every job: --lake, --conf, --env, --run-id, --quiet, --verbose, --json.
 """
@@ -95,7 +95,8 @@ def execute(
     job: str,
     writes: bool = True,
 ) -> int:
-    """Everything around a run: read the command line and the configuration, lock the lake, turn errors into exit codes.
+    """Everything around a run: read the command line and the configuration, take in what killed runs left, turn errors
+    into exit codes.
 
     parser: makes the parser, given a function that reads the configuration (most need none, and help works without).
     Moments are read and shown in UTC: the process works in it from here on.
@@ -121,9 +122,10 @@ def execute(
         with ExitStack() as stack:
             stack.callback(lake.close)
             if writes:
-                stack.enter_context(lake.locked())
-                lake.ledger.recover()
+                lake.tell = screen.say
+                lake.recover()
                 stack.callback(lake.ledger.close)
+                stack.callback(lake.recover)  # again: a run that gave no sign of life meanwhile is dead
             return body(lake, args, screen)
     except SystemExit as end:  # help was asked for, or a parser that is not ours refused
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1

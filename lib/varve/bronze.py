@@ -1,8 +1,8 @@
 """Types the records of one extract by its contract. PURE.
 
 Text is read; what arrives typed is cast where the cast loses nothing (`exact`), else its text is read. One record in,
-one row out or one reject with a reason. What does not fit its column is null there and stands in `_rescued`, a JSON list
-of {field, value, reason}; the value is the text as received:
+one row out or one reject with a reason. What does not fit its column is null there and stands in `_rescued`, a JSON
+list of {field, value, reason}; the value is the text as received:
 
     unknown field    no column of the contract is received under that name
     wrong case       one is, but for capital letters

@@ -113,6 +113,11 @@ class Screen:
         if trace:
             self.err.print(Text(f"       the full trace is in {_short(trace)}"), soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """What a person should know while the run goes on."""
+        if not self.quiet:
+            self._line(text, "yellow")
+
     def plain(self, text: str) -> None:
         """Text that was asked for: a plan, a list."""
         self.out.print(Text(text), soft_wrap=True)

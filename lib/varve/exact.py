@@ -56,8 +56,8 @@ def _is_number(kind: str) -> bool:
 
 
 def _from_float(value: Column, kind: str, wanted: str) -> Column:
-    if wanted == "double":
-        return value.cast(wanted)
+    if wanted == "double":  # of its shortest text: 0.1 stays 0.1
+        return value.cast("string").cast(wanted)
     if wanted == "float":  # the nearest is the same where both are written alike: 0.1
         near = value.cast(wanted)
         return F.when(near.cast("string") == value.cast("string"), near)

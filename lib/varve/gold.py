@@ -68,12 +68,19 @@ def renew(lake: Lake, mart: Mart, task: Task) -> None:
     if made_from == lake.store.last_note(LAYER, mart.table, KIND):
         task.skip()
         return
-    task.wrote(_replaced(lake, mart, _rows(lake, mart, versions), made_from))
+    with lake.lease(f"{LAYER}.{mart.table}"):
+        there = lake.store.version(LAYER, mart.table)
+        if made_from == lake.store.last_note(LAYER, mart.table, KIND):
+            task.skip("another run has made it meanwhile")
+            return
+        task.wrote(_replaced(lake, mart, _rows(lake, mart, versions), made_from, based_on=there))
 
 
-def _replaced(lake: Lake, mart: Mart, rows: DataFrame, made_from: Mapping[str, object]) -> Commit:
+def _replaced(
+    lake: Lake, mart: Mart, rows: DataFrame, made_from: Mapping[str, object], *, based_on: int | None
+) -> Commit:
     try:
-        return lake.store.replace(rows, LAYER, mart.table, properties=PROPERTIES, note=made_from)
+        return lake.store.replace(rows, LAYER, mart.table, based_on=based_on, properties=PROPERTIES, note=made_from)
     except Exception as error:
         condition = condition_of_row(error)
         if condition is None:

@@ -1,4 +1,4 @@
-"""The log of one run, `<lake>/ops/log/<run>.jsonl`: a JSON line per event, written at once: a kill loses nothing.
+"""The log of one run, `ops/log/<run>.jsonl`: a JSON line per event, written at once: a kill loses nothing.
 
 {"event": "start",    "at": …, "row": {…, "status": "running"}}    a task began
 {"event": "row",      "at": …, "row": {…, "status": "done"}}       it ended; the row goes into ops.runs
@@ -9,9 +9,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +19,12 @@ import msgspec
 
 from varve import ops
 from varve.errors import StorageError
+from varve.storage import Files, Lines
 
 Status = Literal["running", "done", "skipped", "parked", "failed"]
 Verdict = Literal["accept", "discard"]
 
 KILLED: Final = "the run was killed before this task ended; the next run does again what is not committed"
-
-_TAIL: Final = 256  # [bytes] more than the line of a `closed` event has
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,50 +82,51 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: Decision | None = None
 
 
-class Journal:
-    """An open log. Every line is one write to a file opened for appending: whole or torn, never mixed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: int | None = None
-
-    def write(self, event: Event) -> None:
-        """Append the event; the operating system has it when this returns."""
-        try:
-            if self._file is None:
-                self._file = self._open()
-            os.write(self._file, msgspec.json.encode(event) + b"\n")
-        except OSError as error:
-            where, remedy = str(self.path), "Is the disk full or read-only?"
-            raise StorageError("the log could not be written", where=where, found=error, remedy=remedy) from error
-
-    def _open(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        if torn(self.path):
-            os.write(file, b"\n")
-        return file
-
-    def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+FOLDER: Final = "ops/log"
 
 
-def events(path: Path) -> Iterator[Event]:
+def log_of(files: Files, run_id: str) -> Lines:
+    """The log of a run."""
+    return Lines(files, f"{FOLDER}/{run_id}.jsonl")
+
+
+def run_ids(files: Files) -> list[str]:
+    """The runs that have a log, sorted."""
+    names = (entry.key.removeprefix(f"{FOLDER}/").partition(".jsonl") for entry in files.list(FOLDER))
+    return sorted({name for name, ending, _ in names if ending})
+
+
+def write(log: Lines, event: Event) -> None:
+    """Add the event; it is there when this returns."""
+    try:
+        log.add(msgspec.json.encode(event))
+    except StorageError as error:
+        raise StorageError(
+            "the log could not be written", where=log.where, found=error.found or error.what, remedy=error.remedy
+        ) from error
+
+
+def events(log: Lines) -> Iterator[Event]:
     """The events of a log, oldest first. A line torn by a kill is passed over: its task has no end, so it failed."""
-    for line in path.read_bytes().splitlines():
+    for line in log.read():
         try:
             yield msgspec.json.decode(line, type=Event)
         except msgspec.MsgspecError:
             continue
 
 
-def take_in(root: Path, log: Path) -> int:
-    """Bring what a log says into the ops tables, mark it as closed and return how many rows the tables did not have.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What taking in a log did. rows: that the tables did not have; killed: the tasks that began and never ended."""
 
-    A task that began and never ended was killed.
-    """
+    rows: int = 0
+    killed: tuple[Row, ...] = ()
+
+
+def take_in(root: Path, log: Lines) -> Taken:
+    """Bring what a log says into the ops tables, and mark it as closed. A task that began and never ended was killed.
+
+    Under the lease of the log's run: two at once would add its rows twice."""
     started: dict[str, Row] = {}
     ended: dict[str, Row] = {}
     decisions: dict[str, dict[str, Any]] = {}
@@ -146,9 +144,10 @@ def take_in(root: Path, log: Path) -> int:
     killed = [replace(row, status="failed", error=KILLED, reason="killed", ended_at=last) for row in started.values()]
     runs = {row.id: asdict(row) for row in (*ended.values(), *killed)}
     taken = _add_missing(root, ops.RUNS, runs) + _add_missing(root, ops.DECISIONS, decisions)
-    with closing(Journal(log)) as journal:
-        journal.write(Event("closed", datetime.now(UTC)))
-    return taken
+    if not closed(log):
+        write(log, Event("closed", datetime.now(UTC)))
+        log.close()
+    return Taken(taken, tuple(killed))
 
 
 def _add_missing(root: Path, table: str, rows: Mapping[str, Mapping[str, Any]]) -> int:
@@ -162,20 +161,6 @@ def _add_missing(root: Path, table: str, rows: Mapping[str, Mapping[str, Any]]) 
     return len(missing)
 
 
-def torn(path: Path) -> bool:
-    """Whether the last line has no end."""
-    tail = _tail(path)
-    return bool(tail) and not tail.endswith(b"\n")
-
-
-def closed(path: Path) -> bool:
+def closed(log: Lines) -> bool:
     """Whether everything that the log says is in the ops tables."""
-    last = _tail(path).rstrip(b"\n").rpartition(b"\n")[2]
-    return last.startswith(b'{"event":"closed"')
-
-
-def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL))
-        return file.read()
+    return log.last().startswith(b'{"event":"closed"')

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import secrets
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from varve.errors import ConfigError, StorageError, UsageError
+from varve.errors import ConfigError
 from varve.ledger import Ledger
 from varve.raw import RawDataset
-from varve.storage import Disk, Files
+from varve.storage import Disk, Files, HeldLeases, Holder, Leases
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -48,6 +43,7 @@ class Lake:
         self.root = Path(place).absolute()
         self.job = job
         self.run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        self.tell: Callable[[str], None] = lambda _: None  # what a person should know while the run goes on
         self._opening = threading.Lock()
         self._session: SparkSession | None = None
         self._borrowed = False
@@ -89,36 +85,38 @@ class Lake:
         """The extracts of a dataset."""
         return RawDataset(self.files, source, dataset)
 
-    @contextmanager
-    def lease(self, *names: str) -> Iterator[None]:
+    @cached_property
+    def leases(self) -> Leases:
+        """Who works on what; whoever waits says for whom through `tell`."""
+        limits = self.config.settings.leases
+        return Leases(
+            self.files, holder=Holder.here(job=self.job, run_id=self.run_id), seconds=limits.seconds,
+            wait=limits.wait_seconds, tell=lambda text: self.tell(text),
+        )  # fmt: skip
+
+    def lease(self, *names: str) -> AbstractContextManager[HeldLeases]:
         """Be the only run that works on these tables (`bronze.x`) and datasets (`raw.x`)."""
-        yield
+        return self.leases.held(*names)
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.root, run_id=self.run_id, job=self.job)
+        return Ledger(self.root, run_id=self.run_id, job=self.job, leases=self.leases)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only process that writes to this lake. The lock is the kernel's: a killed process holds none."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            raise StorageError("the lake cannot be written", where=str(self.root), found=error.strerror) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(
-                    "another run is writing to this lake", where=str(self.root), found=str(_holder(file)),
-                    remedy="Wait until it has ended, or end it: one lake has one writer.",
-                ) from error  # fmt: skip
-            holder = _Holder(os.getpid(), socket.gethostname(), self.job, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-            file.truncate(0)
-            file.write(json.dumps(holder.__dict__))
-            file.flush()
-            yield
+    def recover(self) -> None:
+        """Take in what killed runs left: their rows of the ledger, and what they recorded before commits they never
+        made."""
+        for killed in self.ledger.recover():
+            for table in killed.tables:
+                self._forget_uncommitted(killed.run_id, table)
+
+    def _forget_uncommitted(self, run_id: str, table: str) -> None:
+        layer, _, name = table.partition(".")
+        if layer not in ("bronze", "silver"):
+            return
+        from varve import loads
+
+        with self.lease(table):  # so that nobody is just about to commit one of these
+            loads.forget_uncommitted(self.store, self.root, layer, name, run_id)
 
     def close(self) -> None:
         """End the session, if this run began one; a platform's (a notebook's, a test's) goes on."""
@@ -126,24 +124,3 @@ class Lake:
             if self._session is not None and not self._borrowed:
                 self._session.stop()
             self._session = None
-
-
-@dataclass(frozen=True)
-class _Holder:
-    """Who holds the lock, as written into the lock file for the message of the second one."""
-
-    pid: int
-    host: str
-    job: str
-    since: str
-
-    def __str__(self) -> str:
-        return f"{self.job}, process {self.pid} on {self.host}, since {self.since}"
-
-
-def _holder(file: IO[str]) -> _Holder | str:
-    file.seek(0)
-    try:
-        return _Holder(**json.loads(file.read()))
-    except (ValueError, TypeError):
-        return "a process that is just starting"

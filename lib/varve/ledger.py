@@ -19,7 +19,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,14 +27,24 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
-from varve import ops
+from varve import journal, ops
 from varve.errors import ParkedError, TransformError, UsageError, VarveError
-from varve.journal import Decision, Event, Journal, Row, Status, Verdict, closed, take_in
+from varve.journal import Decision, Event, Row, Status, Taken, Verdict
 from varve.scope import Scope
+from varve.storage import Disk, Holder, Leases, Watch, lease
 from varve.unreadable import as_ours, condition_of_row
 
 # When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
 PRECEDENCE: Final = (1, 2, 4, 3, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A run that was killed. rows: that the ops tables did not have; tables: that it was at work on."""
+
+    run_id: str
+    rows: int
+    tables: tuple[str, ...]
 
 
 class Committed(Protocol):
@@ -107,16 +117,26 @@ class _Place:
 _here: ContextVar[_Place | None] = ContextVar("varve_task", default=None)
 
 
-class Ledger:
-    """The ledger of one run. Threads may share it; a second process on the same lake may not write (`Lake.locked`)."""
+RUN: Final = "run.{}"  # the lease of a run, from its first line in its log until the log is taken in
 
-    def __init__(self, root: Path, *, run_id: str, job: str) -> None:
+
+class Ledger:
+    """The ledger of one run. Threads may share it.
+
+    leases: of the lake; the run holds one of its own while its log is open, so that others know it is alive."""
+
+    def __init__(self, root: Path, *, run_id: str, job: str, leases: Leases | None = None) -> None:
         self.root = root
         self.run_id = run_id
         self.job = job
-        self.log = root / "ops" / "log" / f"{run_id}.jsonl"
+        self.files = Disk(root)
+        self.log = root / journal.FOLDER / f"{run_id}.jsonl"
         self.listeners: list[Callable[[Row], None]] = []
-        self._journal = Journal(self.log)
+        self._leases = leases or Leases(self.files, holder=Holder.here(job=job, run_id=run_id))
+        self._journal = journal.log_of(self.files, run_id)
+        self._held = ExitStack()
+        self._is_held = False
+        self._watches: dict[str, Watch] = {}
         self._lock = threading.RLock()
         self._rows: list[Row] = []
         self._flushed = 0
@@ -196,18 +216,46 @@ class Ledger:
         """Flush, and mark the log as taken in. A run that recorded nothing leaves nothing."""
         with self._lock, closing(self._journal):
             self.flush()
-            if self.log.exists():
+            if self._is_held:
                 self._write(Event("closed", _now()))
+                self._held.close()
+                self._forget(self.run_id)
+                self._is_held = False
 
-    def recover(self) -> int:
-        """Take in what killed runs left in their logs, and return how many rows that was. Needs the lake's lock.
+    def recover(self) -> list[Killed]:
+        """Take in what killed runs left in their logs.
 
-        Without the table every log is read again: the ledger is rebuilt.
-        """
-        rebuild = not ops.path(self.root, ops.RUNS).exists()
+        A run whose process may be alive is left alone, and looked at again by the next call: with no sign of life in
+        between, for as long as its lease says, it is dead. Without the table every log is read again: the ledger is
+        rebuilt."""
         self._decisions = None
-        logs = sorted(self.log.parent.glob("*.jsonl"))
-        return sum(take_in(self.root, log) for log in logs if rebuild or not closed(log))
+        found = []
+        prefix = RUN.format("")
+        for name in self._leases.names():
+            run_id = name.removeprefix(prefix)
+            if name == run_id or run_id == self.run_id:
+                continue
+            watch = self._watches.setdefault(run_id, self._leases.watch(name))
+            if watch.is_dead() and (killed := self._taken_in(run_id)):
+                found.append(killed)
+        if not ops.path(self.root, ops.RUNS).exists():
+            open_runs = {name.removeprefix(prefix) for name in self._leases.names() if name.startswith(prefix)}
+            others = [run_id for run_id in journal.run_ids(self.files) if run_id not in open_runs]
+            found += [killed for run_id in others if (killed := self._taken_in(run_id))]
+        return found
+
+    def _taken_in(self, run_id: str) -> Killed | None:
+        """Take in the log of a run that is dead, under its lease."""
+        log = journal.log_of(self.files, run_id)
+        with self._leases.held(RUN.format(run_id)):
+            taken = journal.take_in(self.root, log) if log.exists() else Taken()
+        self._forget(run_id)
+        tables = {row.table_name for row in taken.killed if row.table_name}
+        return Killed(run_id, taken.rows, tuple(sorted(tables))) if taken.rows or tables else None
+
+    def _forget(self, run_id: str) -> None:
+        """Remove the lease of a run that has ended; nobody else ever takes it."""
+        self.files.delete(f"{lease.FOLDER}/{RUN.format(run_id)}.json")
 
     def trace(self, error: BaseException, task: str) -> Path:
         """Write the full trace of an unexpected error beside the log, and return where."""
@@ -303,7 +351,10 @@ class Ledger:
                 listener(row)
 
     def _write(self, event: Event) -> None:
-        self._journal.write(event)
+        if not self._is_held:
+            self._held.enter_context(self._leases.held(RUN.format(self.run_id)))
+            self._is_held = True
+        journal.write(self._journal, event)
 
 
 class ScopeTasks:

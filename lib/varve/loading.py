@@ -195,15 +195,15 @@ class BronzeLoad:
 
     def _typed(self, manifests: Sequence[Manifest]) -> DataFrame:
         """All records of the manifests, typed, see `bronze.typed`."""
-        spark = self.store.spark  # before the first expression: it needs a session
         frames = []
         for shape, alike in groupby(sorted(manifests, key=_shape), key=_shape):
             extracts = list(alike)
+            received = raw.read(self.store.spark, self.lake.files, extracts)  # opens the session that a column needs
             if shape not in self._typings:
                 columns, types = shape
                 typing = bronze.typing_of(columns, self.contract, self._null_values, self._scope, types)
                 self._typings[shape] = typing
-            records = self._of_extracts(raw.read(spark, self.lake.files, extracts), extracts)
+            records = self._of_extracts(received, extracts)
             frames.append(bronze.typed(records, self.contract, self._typings[shape]))
         return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
 

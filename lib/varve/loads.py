@@ -25,6 +25,7 @@ from varve.storage import Absent, Changed, Files, Taken
 from varve.store import Said, Store
 
 LOADED: Final = "loaded"  # in the note of a commit: dataset -> [[number, manifest, scope …], …]
+FOLD_BATCH: Final = "fold."  # what a fold records of contradictions is named after the log's version, and is no batch
 BATCH: Final = "batch"  # in the note of a commit, and in what is recorded before it: `<n>.<attempt>`
 
 
@@ -206,6 +207,29 @@ def forget(root: Path, table_name: str, batch: str) -> None:
     """Remove what was recorded before a batch that was not committed. table_name: as ops tables name it."""
     for table in (ops.REJECTS, ops.DRIFT):
         ops.forget(root, table, table_name=table_name, batch=batch)
+
+
+def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id: str) -> None:
+    """Remove what a run that is dead recorded before batches of a table that it never committed.
+
+    table: as ops tables name it. Under the table's lease. The number of such a batch is taken first: should the run
+    only have slept, it finds it taken and commits nothing."""
+    name, stored = f"{layer}.{table}", table if layer == "bronze" else f"{table}_changes"
+    told = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
+    recorded = {
+        row[BATCH] for one in (ops.REJECTS, ops.DRIFT) for row in ops.rows(root, one, columns=[BATCH], where=told)
+    }
+    batches = {batch for batch in recorded if not batch.startswith(FOLD_BATCH)}
+    if not batches:
+        return
+    committed = {said.note.get(BATCH) for said in store.said(layer, stored)}
+    for batch in sorted(batches - committed):
+        number, txn = int(batch.partition(".")[0]), transaction(layer, stored)
+        reached = store.transaction(layer, stored, txn) or 0
+        if number > reached and store.exists(layer, stored):
+            note = {"kind": "void", "reason": f"run {run_id} died before it committed batch {batch}"}
+            store.advance(layer, stored, txn=txn, version=number, is_fenced=True, note=note)
+        forget(root, name, batch)
 
 
 def _brought_up(store: Store, layer: str, table: str, index: _Index | None) -> Loaded | None:

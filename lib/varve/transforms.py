@@ -39,7 +39,7 @@ VALID_FROM: Final = "_valid_from"  # timestamp: business time of the row
 SEQUENCE: Final = "_sequence"  # the row's place among those of one time; null where the contract names none
 CARRIED: Final = (*SCOPE_COLUMNS, *PROVENANCE, RESCUED, DELETED, VALID_FROM, SEQUENCE)
 
-F = TypeVar("F", bound=Callable[..., "DataFrame"])
+_F = TypeVar("_F", bound=Callable[..., "DataFrame"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,20 @@ class Mart:
         return _called(self.function, *given)
 
 
+Declared = Conforming | Mart
+
+
 @dataclass(frozen=True, slots=True)
 class Transforms:
     """The company's functions that one configuration has. marts: each stands after those that it reads."""
 
     conforming: Mapping[tuple[str, str], Conforming]  # by entity and feed
     marts: tuple[Mart, ...]
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """All of them."""
+        return (*self.conforming.values(), *self.marts)
 
     def conform(self, entity: str, feed: str) -> Conforming | None:
         """The conform function of a feed, None where the contract's columns are enough."""
@@ -109,7 +117,6 @@ class Transforms:
 
 NONE: Final = Transforms({}, ())
 
-Declared = Conforming | Mart
 _declared: ContextVar[list[Declared] | None] = ContextVar("varve_transforms", default=None)
 
 
@@ -124,20 +131,20 @@ def collected() -> Iterator[list[Declared]]:
         _declared.reset(token)
 
 
-def conform(entity: str, *, feed: str) -> Callable[[F], F]:
+def conform(entity: str, *, feed: str) -> Callable[[_F], _F]:
     """The function makes rows of the silver entity from rows of the bronze table `feed`."""
     place = Place.of(sys._getframe(1))
     return _noted(lambda function: Conforming(_text(entity), _text(feed), function, place))
 
 
-def mart(table: str, *, reads: Sequence[str], codes: Sequence[str] = ()) -> Callable[[F], F]:
+def mart(table: str, *, reads: Sequence[str], codes: Sequence[str] = ()) -> Callable[[_F], _F]:
     """The function makes gold.<table>. reads: silver.<entity> or gold.<mart>; codes: names of lists in conf/codes."""
     place = Place.of(sys._getframe(1))
     return _noted(lambda function: Mart(_text(table), _texts(reads), _texts(codes), function, place))
 
 
-def _noted(declared: Callable[[F], Declared]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
+def _noted(declared: Callable[[_F], Declared]) -> Callable[[_F], _F]:
+    def decorate(function: _F) -> _F:
         if not callable(function):
             raise TypeError(f"the decorator stands on {type(function).__name__}, expected a function")
         one, found = declared(function), _declared.get()

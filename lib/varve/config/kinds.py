@@ -63,7 +63,7 @@ class Kinds:
                 connectors = [_made(found) for found in _connectors(module)]
                 if not connectors:
                     raise TypeError(f"no class in it extends {ROOM}.Connector and has a kind")
-            except Exception as error:  # whatever a stranger's module does wrong is wrong in the configuration
+            except (Exception, SystemExit) as error:  # what a stranger's module does wrong
                 self.is_whole = False
                 document.refuse(
                     at,
@@ -74,6 +74,7 @@ class Kinds:
                 continue
             for connector in connectors:
                 if connector.kind in self.names():
+                    self.is_whole = False
                     document.refuse(at, f"the kind {connector.kind} is there already", found=f"again in {name}")
                 else:
                     self.added[connector.kind] = connector

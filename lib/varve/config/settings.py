@@ -75,6 +75,15 @@ class BatchLimits(Model):
         return int(self.size[:-1]) << 10 * ("kmgt".index(self.size[-1]) + 1)
 
 
+class LeaseLimits(Model):
+    """How runs that want the same table wait for each other."""
+
+    seconds: Annotated[float, Field(gt=0)] = 30
+    """A run that gives no sign of life for so long is taken to be dead."""
+    wait_seconds: Annotated[float, Field(ge=0)] = 3600
+    """How long a run waits for another one before it gives up (exit 4)."""
+
+
 class Settings(Model):
     """Where the lake is and how big its engine may be. Paths are relative to the folder that holds `conf`."""
 
@@ -82,6 +91,7 @@ class Settings(Model):
     """The lake's root: a folder, or a URL such as abfss://… or s3a://…"""
     spark: Spark = Field(default_factory=Spark)
     batch: BatchLimits = Field(default_factory=BatchLimits)
+    leases: LeaseLimits = Field(default_factory=LeaseLimits)
     pseudonyms: Pseudonyms | None = None
     """Needed as soon as a contract has personal columns; with --env local a key is made in the lake when absent."""
     transforms: tuple[ModuleName, ...] | None = None

@@ -15,7 +15,7 @@ from typing import cast
 
 from varve.config import Config, Dataset, DatasetOptions, Source
 from varve.connect._connector import Connector, Discovered, Finding, Plan, Take
-from varve.connect._takes import Known, MissingScopeColumn, ScopeCount, Stamp, draft, extract_id, folder_scope
+from varve.connect._takes import Known, draft, extract_id, folder_scope, framed_into, parked
 
 __all__ = [
     "Connector",
@@ -24,16 +24,15 @@ __all__ = [
     "Discovered",
     "Finding",
     "Known",
-    "MissingScopeColumn",
     "Plan",
-    "ScopeCount",
     "Source",
-    "Stamp",
     "Take",
     "connector_of",
     "draft",
     "extract_id",
     "folder_scope",
+    "framed_into",
+    "parked",
 ]
 
 

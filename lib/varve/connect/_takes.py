@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,10 +231,7 @@ class ScopeCount:
         """The same records, counted. Raises MissingScopeColumn at the end when there are records and no such column."""
         for record in records:
             if isinstance(record, Batch):
-                none = [None] * len(record.positions)
-                places = self._places(names)
-                said = (none if place is None else texts(record.fields[place]) for place in places)
-                for values, rows in Counter(zip(*said, strict=True)).items():
+                for values, rows in self._counted(record, names).items():
                     self._add(values, rows)
             elif record.reason is None:
                 self._add(tuple(_value(record.values, place) for place in self._places(names)), 1)
@@ -244,6 +241,14 @@ class ScopeCount:
             raise MissingScopeColumn(
                 f"the column {absent[0]!r}, which says whose a record is, is missing; found {list(names)[:20]}"
             )
+
+    def _counted(self, batch: Batch, names: Sequence[str]) -> Mapping[tuple[str | None, ...], int]:
+        """Rows by what their columns say of country and entity."""
+        places, rows = self._places(names), len(batch.positions)
+        if places == [None, None]:
+            return {(None, None): rows}
+        said = ([None] * rows if place is None else texts(batch.fields[place]) for place in places)
+        return Counter(zip(*said, strict=True))
 
     def _places(self, names: Sequence[str]) -> list[int | None]:
         """For country and entity the place of the column that holds it, if one does."""

@@ -111,8 +111,11 @@ class _Attempt(msgspec.Struct, frozen=True):
 
 
 def _clear_dead(dataset: RawDataset, last: int) -> None:
-    """Remove what attempts left that can never be published: the number that they were to take is taken."""
-    for entry in list(dataset.files.list(f"{dataset.folder}/attempts")):
+    """Remove what attempts left that can never be published: the number that they were to take is taken.
+
+    A note that was not finished shows in no listing: it goes with the folder, once nothing is being written there."""
+    attempts = f"{dataset.folder}/attempts"
+    for entry in list(dataset.files.list(attempts)):
         if not entry.key.endswith(".json"):
             continue
         try:
@@ -120,18 +123,20 @@ def _clear_dead(dataset: RawDataset, last: int) -> None:
         except (Absent, msgspec.MsgspecError):
             continue
         if attempt.number <= last:
-            token = entry.key.rpartition("/")[2].removesuffix(".json")
-            _remove(dataset, attempt, token)
+            _remove(dataset, attempt, entry.key)
+    if next(iter(dataset.files.list(attempts)), None) is None:
+        dataset.files.clear(attempts)
 
 
-def _remove(dataset: RawDataset, attempt: _Attempt, token: str) -> None:
+def _remove(dataset: RawDataset, attempt: _Attempt, note: str) -> None:
     """Remove the files of an attempt that were not published, its workspace and, last, the note of it."""
+    token = note.rpartition("/")[2].partition(".")[0]
     listed = {f"{attempt.folder}/{file.name}" for file in _listed(dataset, attempt, token)}
     for entry in list(dataset.files.list(attempt.folder)):
         if f"-{token}-" in entry.key and entry.key not in listed:
             dataset.files.delete(entry.key)
     dataset.files.clear(f"{dataset.folder}/attempts/{token}")
-    dataset.files.delete(f"{dataset.folder}/attempts/{token}.json")
+    dataset.files.delete(note)
 
 
 def _listed(dataset: RawDataset, attempt: _Attempt, token: str) -> Sequence[RawFile]:
@@ -149,24 +154,30 @@ class Landing:
         self.draft = draft
         self._publisher, self._dataset, self._store = publisher, publisher.dataset, publisher.dataset.files
         self._token = secrets.token_hex(4)
-        self._attempt = _Attempt(publisher.last + 1, draft.folder)
+        self._number = publisher.last + 1
+        self._notes: dict[str, _Attempt] = {}
         self._files: list[RawFile] = []
         self._types: tuple[str, ...] = ()
         self._open = ExitStack()
         self._work = Path()
-        self._note = self._tag = ""
 
     def __enter__(self) -> Landing:
-        attempts = f"{self._dataset.folder}/attempts/{self._token}"
-        self._note = f"{attempts}.json"
-        self._tag = self._store.put(self._note, msgspec.json.encode(self._attempt))
-        self._work = self._open.enter_context(self._store.workspace(attempts))
+        self._announce()
+        self._work = self._open.enter_context(self._store.workspace(f"{self._dataset.folder}/attempts/{self._token}"))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
         with suppress(StorageError):  # a later run clears it up
-            _remove(self._dataset, self._attempt, self._token)
+            for note, attempt in self._notes.items():
+                _remove(self._dataset, attempt, note)
+
+    def _announce(self) -> None:
+        """Tell where files are going to be, before there are any."""
+        attempt = _Attempt(self._number, self.draft.folder)
+        note = f"{self._dataset.folder}/attempts/{self._token}.{len(self._notes)}.json"
+        self._store.put(note, msgspec.json.encode(attempt))
+        self._notes[note] = attempt
 
     def receive(self, source: Path) -> str:
         """Copy the exact bytes of `source` beside the lake, read once, and return their sha256."""
@@ -182,8 +193,8 @@ class Landing:
 
         Returns a local file with these bytes, there until the landing ends."""
         self._publisher.refuse_known(draft)
-        self.draft, self._attempt = draft, _Attempt(self._attempt.number, draft.folder)
-        self._tag = self._store.replace(self._note, msgspec.json.encode(self._attempt), tag=self._tag)
+        self.draft = draft
+        self._announce()
         copy = self._received(draft.origin.path)
         self._put(copy, "received", keep=True)
         return copy

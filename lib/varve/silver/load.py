@@ -342,7 +342,7 @@ class EntityLoad:
         """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it.
 
         A fold that died after it had told tells again: once is enough."""
-        batch = f"fold.{head}"
+        batch = f"{loads.FOLD_BATCH}{head}"
         told = f"table_name = '{self.table}' and batch = '{batch}'"
         if ops.rows(self.lake.root, ops.REJECTS, columns=["batch"], where=told):
             return

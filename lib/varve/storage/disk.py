@@ -1,4 +1,7 @@
-"""A folder on a disk as a store: sync makes durable, link refuses to replace, a lock makes compare-and-replace one act."""
+"""A folder on a disk as a store: sync makes durable, link refuses to replace, a lock makes comparing and replacing one.
+
+Several hosts may share the folder where its file system gives link and flock to all of them (`trial.py` tries both).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +31,14 @@ class Disk:
 
     def put(self, key: str, content: bytes) -> str:
         temporary = self._temporary(key)
-        temporary.write_bytes(content)
+        with disk_errors(temporary):
+            temporary.write_bytes(content)
         self.put_file(key, temporary)
         return _tag(content)
 
     def put_file(self, key: str, path: Path) -> None:
         target = self.folder / key
-        with _storage_errors(target):
+        with disk_errors(target):
             make_folder(target.parent)
             if path.stat().st_dev != target.parent.stat().st_dev:
                 copied = self._temporary(key)
@@ -55,10 +59,10 @@ class Disk:
 
     def replace(self, key: str, content: bytes, *, tag: str) -> str:
         target = self.folder / key
-        with _storage_errors(target), self._locked(target):
+        temporary = self._temporary(key)
+        with disk_errors(target), self._locked(target):
             if not target.exists() or _tag(target.read_bytes()) != tag:
                 raise Changed("another writer has replaced it meanwhile", where=str(target), found="another content")
-            temporary = self._temporary(key)
             temporary.write_bytes(content)
             sync(temporary)
             temporary.replace(target)
@@ -66,7 +70,7 @@ class Disk:
         return _tag(content)
 
     def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
-        with _storage_errors(self.folder / key), (self.folder / key).open("rb") as file:
+        with disk_errors(self.folder / key), (self.folder / key).open("rb") as file:
             file.seek(start)
             return file.read() if length is None else file.read(length)
 
@@ -76,32 +80,36 @@ class Disk:
 
     def size(self, key: str) -> int | None:
         try:
-            return (self.folder / key).stat().st_size
-        except FileNotFoundError:
+            with disk_errors(self.folder / key):
+                return (self.folder / key).stat().st_size
+        except Absent:
             return None
 
     def list(self, prefix: str) -> Iterator[Entry]:
         found = []
         for folder, _, names in os.walk(self.folder / prefix):
             for name in names:
-                if not name.startswith("."):
-                    path = Path(folder, name)
-                    found.append(Entry(path.relative_to(self.folder).as_posix(), path.stat().st_size))
+                key = Path(folder, name).relative_to(self.folder).as_posix()
+                # One that somebody has removed since has no size.
+                if not name.startswith(".") and (size := self.size(key)) is not None:
+                    found.append(Entry(key, size))
         yield from sorted(found, key=lambda entry: entry.key)
 
     def delete(self, key: str) -> None:
-        with _storage_errors(self.folder / key):
-            (self.folder / key).unlink(missing_ok=True)
+        target = self.folder / key
+        with suppress(Absent), disk_errors(target):
+            target.unlink()
+            sync_folder(target.parent)
 
     def clear(self, folder: str) -> None:
-        with _storage_errors(self.folder / folder):
+        with disk_errors(self.folder / folder):
             if (self.folder / folder).exists():
                 shutil.rmtree(self.folder / folder)
 
     @contextmanager
     def workspace(self, folder: str) -> Iterator[Path]:
         place = self.folder / folder
-        with _storage_errors(place):
+        with disk_errors(place):
             make_folder(place)
         try:
             yield place
@@ -111,7 +119,7 @@ class Disk:
     def _temporary(self, key: str) -> Path:
         """A name beside the file, that no listing shows and nobody else uses."""
         target = self.folder / key
-        with _storage_errors(target):
+        with disk_errors(target):
             make_folder(target.parent)
         return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
 
@@ -126,7 +134,8 @@ class Disk:
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """What the operating system says of a path, as an error of ours: Absent, else StorageError."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The acts that every store must be able to do, whatever it is. Keys are relative to its root, with `/` between parts."""
+"""The acts that every store must be able to do, whatever it is. Keys are relative to its root, `/` between parts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Protocol
 from varve.errors import StorageError
 
 
-class Absent(StorageError):
+class Absent(StorageError):  # noqa: N818
     """There is no object of that key."""
 
 
-class Taken(StorageError):
+class Taken(StorageError):  # noqa: N818
     """The key has an object already: somebody else was first. Nothing was overwritten."""
 
 
-class Changed(StorageError):
+class Changed(StorageError):  # noqa: N818
     """The object is not the one that was read: somebody else has replaced it meanwhile. Nothing was overwritten."""
 
 
@@ -34,7 +34,11 @@ class Entry:
 class Files(Protocol):
     """The objects below one root. Every act is durable when it returns; a reader sees an object whole or not at all.
 
-    A tag stands for the content of an object as it was read: the same tag, the same content.
+    A tag stands for the content of an object as it was read: the same tag, the same content. What is put or replaced
+    under one key should never have the same bytes twice (a uuid in it will do): a writer that was delayed on its way to
+    the store would otherwise find the content that it knows again, although others have written in between.
+    The last part of a key does not begin with a dot: such names are the stores' own, and no listing shows them.
+    A StorageError that is none of the three above leaves open whether an act was done.
     """
 
     @property
@@ -48,7 +52,7 @@ class Files(Protocol):
         """Create an object from a local file, which may be gone afterwards. Raises Taken if the key has one already."""
 
     def replace(self, key: str, content: bytes, *, tag: str) -> str:
-        """Replace the object that has this tag, and return the new one. Raises Changed if it has another, or is gone."""
+        """Replace the object that has this tag and return the new one. Raises Changed if it has another, or is gone."""
 
     def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """The bytes of an object, or `length` of them from `start` on. Raises Absent."""

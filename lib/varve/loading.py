@@ -22,11 +22,11 @@ from varve import bronze, loads, ops, raw
 from varve.bronze import Drift, ScopeColumn, Typing
 from varve.config import Dataset, FromColumn, FromPath
 from varve.contract import Contract
-from varve.errors import DefectError, OvertakenError, ParkedError, StorageError
+from varve.errors import DefectError, OvertakenError, ParkedError, StorageError, VarveError
 from varve.ledger import ScopeTasks
 from varve.loads import Batch, Load, Loaded
 from varve.privacy import statistics_columns
-from varve.raw import Manifest, RawDataset
+from varve.raw import Manifest, Published, RawDataset
 from varve.scope import Scope
 from varve.storage import Absent
 from varve.store import Commit
@@ -81,6 +81,9 @@ class BronzeLoad:
                 found.append(self.dataset.manifest(number))
             except Absent:
                 lost.append(number)
+        if lost:
+            remembered = self.dataset.catalog().published
+            lost = [number for number in lost if not self._is_let_go(number, remembered.get(number))]
         table = f"{LAYER}.{self.table}"
         found = [m for m in found if self.lake.ledger.discarded(table, m.scope, m.id) is None]
         parks = {m.number for m in found if m.status == "parked" or self._drift(m).required}
@@ -113,6 +116,7 @@ class BronzeLoad:
                 if scope not in failed:
                     self._park(tasks, scope, manifest, behind)
         self._tell_lost(pending.lost)
+        self.loaded()  # the index knows it now, for whoever asks next
 
     def _batches(self, manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
         """The manifests in their order, cut where a commit would become too large."""
@@ -137,17 +141,29 @@ class BronzeLoad:
             return
         try:
             self._commit(tasks, manifests, loaded)
+        except (DefectError, OvertakenError):
+            raise  # the rows are in; or another run loads this table, and whatever is tried next is too late as well
         except Exception as error:
             if len(manifests) == 1:
                 failed.add(manifests[0].scope)
                 tasks[manifests[0].scope].input(manifests[0].id)
-                tasks.failed(manifests[0].scope, error)
-            elif isinstance(error, OvertakenError):
-                raise  # another run loads this table: whatever is tried next is too late as well
+                tasks.failed(manifests[0].scope, self._explained(error, manifests[0]))
             else:
                 middle = len(manifests) // 2
                 self._load(tasks, manifests[:middle], loaded, failed)
                 self._load(tasks, manifests[middle:], loaded, failed)
+
+    def _explained(self, error: Exception, manifest: Manifest) -> Exception:
+        """The error; a StorageError of ours where a file of the extract is not what was landed."""
+        if isinstance(error, VarveError) or (file := raw.spoiled(self.lake.files, manifest)) is None:
+            return error
+        found = StorageError(
+            "a file of raw is not what was landed", where=f"{LAYER}.{self.table}, extract {manifest.id}",
+            found=f"{manifest.folder}/{file.name}", expected=f"{file.bytes} bytes, sha256 {file.sha256}",
+            remedy=_remedy(manifest),
+        )  # fmt: skip
+        found.__cause__ = error
+        return found
 
     def _commit(self, tasks: ScopeTasks, manifests: Sequence[Manifest], loaded: Loaded) -> None:
         batch = loaded.batch([Load(self.table, m.number, m.id) for m in manifests], run=self.lake.run_id)
@@ -162,7 +178,7 @@ class BronzeLoad:
                 properties=self._properties(), note={"kind": "load", **batch.note()},
             )  # fmt: skip
         except BaseException:
-            loads.forget(self.lake.root, f"{LAYER}.{self.table}", batch.name)
+            loads.withdraw(self.store, LAYER, self.table, batch, table_name=f"{LAYER}.{self.table}")
             raise
         loaded.number = batch.number
         for load in batch.loads:
@@ -237,8 +253,7 @@ class BronzeLoad:
                 raise StorageError(
                     "raw does not hold the records that the manifest lists",
                     where=f"{LAYER}.{self.table}, extract {manifest.id}", found=f"{good + bad} records",
-                    expected=f"{manifest.rows}", remedy=f"Restore {manifest.folder} from a backup, or go on without "
-                    f'it: ./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
+                    expected=f"{manifest.rows}", remedy=_remedy(manifest),
                 )  # fmt: skip
         return found
 
@@ -308,14 +323,19 @@ class BronzeLoad:
             ops.append(self.lake.root, ops.DRIFT, list(self._drift_rows(manifest, difference, None)))
         tasks[scope].parked(_waiting(self._missing(manifest, difference), behind))
 
+    def _is_let_go(self, number: int, remembered: Published | None) -> bool:
+        """Whether a person has discarded an extract that raw has lost, by its number or by its id."""
+        discarded, table = self.lake.ledger.discarded, f"{LAYER}.{self.table}"
+        if discarded(table, None, lost_name(self.table, number)) is not None:
+            return True
+        return remembered is not None and discarded(table, remembered.scope, remembered.id) is not None
+
     def _tell_lost(self, lost: Collection[int]) -> None:
         """Name what the table should hold and raw has no more: nothing can make it again."""
-        catalog = self.dataset.catalog() if lost else None
+        remembered = self.dataset.catalog().published if lost else {}
         for number in lost:
-            one = catalog.published.get(number) if catalog else None
+            one = remembered.get(number)
             scope, name = (one.scope, one.id) if one else (None, lost_name(self.table, number))
-            if self.lake.ledger.discarded(f"{LAYER}.{self.table}", scope, name) is not None:
-                continue
             error = ParkedError(
                 f"raw has no manifest of extract {number} any more, and the table lacks its rows",
                 where=f"{LAYER}.{self.table}", found=f"no {self.dataset.files.root}/{self.dataset.numbers.key(number)}",
@@ -349,6 +369,12 @@ def bronze_loaded(lake: Lake, dataset: RawDataset) -> Loaded:
 def lost_name(table: str, number: int) -> str:
     """What an extract is called of which raw has no manifest any more."""
     return f"{table}#{number}"
+
+
+def _remedy(manifest: Manifest) -> str:
+    """What to do about an extract whose files are lost or spoiled."""
+    discard = f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"'
+    return f"Restore {manifest.folder} from a backup, or go on without it: {discard}"
 
 
 def _by_scope(manifests: Iterable[Manifest]) -> Iterator[tuple[Scope, list[Manifest]]]:

@@ -54,15 +54,16 @@ class Till:
         self.contracts()
 
     def contracts(self, *, more: Sequence[str] = ()) -> None:
-        """Bronze and silver of the sales. more: columns that the contracts have beside the three."""
+        """Bronze and silver of the sales. more: columns that bronze has beside the three."""
         quality = [
             {"type": "custom", "engine": "varve", "name": "kept", "implementation": self.rule, "severity": "error"}
         ]
         columns: list[Mapping[str, object]] = [
             {"name": "sale_id", "physicalType": "bigint", **KEY}, {"name": "city", "physicalType": "string"},
-            {"name": "cents", "physicalType": "bigint"}, *({"name": n, "physicalType": "string"} for n in more),
+            {"name": "cents", "physicalType": "bigint"},
         ]  # fmt: skip
-        write_contract(self.conf, TABLE, {"layer": "bronze"}, columns)
+        added = [{"name": name, "physicalType": "string"} for name in more]
+        write_contract(self.conf, TABLE, {"layer": "bronze"}, [*columns, *added])
         rules = {"layer": "silver", "history": {}, "guard": {"max_deleted_share": 0.5}, "feeds": [{"bronze": TABLE}]}
         of_silver = [{**c, "quality": quality} if c["name"] == "cents" else c for c in columns]
         write_contract(self.conf, "sale", rules, of_silver)

@@ -39,6 +39,7 @@ LAYERS: Final = ("bronze", "silver", "gold", "ops")
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
 SMALL_FILE: Final = 32 * 1024**2
 LARGE_FILE: Final = 128 * 1024**2
+MOST_RETRIES: Final = 1000  # of a commit to a table that others write as well
 
 Conditions = Sequence[tuple[str, str, Any]]  # (column, operator, value), all of which hold
 
@@ -287,7 +288,9 @@ class Store:
             shutil.rmtree(place / folder)
             return 0
         schema = deltalake.Schema.from_arrow(to_arrow_schema(rows.schema, timezone="UTC"))
-        properties = deltalake.CommitProperties(custom_metadata={"userMetadata": json.dumps(_marked(note))})
+        properties = deltalake.CommitProperties(
+            custom_metadata={"userMetadata": json.dumps(_marked(note))}, max_commit_retries=MOST_RETRIES
+        )
         log = self._log(layer, table)
         if log is None:
             with suppress(DeltaError):  # another process has made it

@@ -37,7 +37,7 @@ BY_HAND: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 
 
 def act(till: Till, *words: str) -> None:
-    """A job whose extract x000005, or whose snapshot x000004, is parked unless a person has decided; or new contracts."""
+    """A job, whose extract x000005 or snapshot x000004 is parked unless a person has decided; or other contracts."""
     if words == ("contract",):
         Till(till.root, rule="cents >= -10").contracts(more=("new",))
         return

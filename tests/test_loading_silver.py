@@ -202,24 +202,18 @@ def test_what_was_made_of_another_version_is_refused(in_bronze: Till, spark: Spa
     assert before is not None
     rows = store.read("silver", "sale")
     store.advance("silver", "sale", txn="fold", version=7)
+    of_e0 = "scope_entity = 'e0'"
+    same = F.expr("old.version_key = new.version_key")
+    stale: dict[str, Any] = {"based_on": before}
+    reached: dict[str, Any] = {"txn": "fold", "version": 7}
+    exchange: dict[str, Any] = {"on": same, "columns": rows.columns, "when_insert": "false", "when_delete": None}
     acts: dict[str, Callable[[], object]] = {
-        "replace": lambda: store.replace(rows, "silver", "sale", where="scope_entity = 'e0'", based_on=before),
-        "exchange": lambda: store.exchange(
-            rows,
-            "silver",
-            "sale",
-            on=F.expr("old.version_key = new.version_key"),
-            columns=rows.columns,
-            when_insert="false",
-            when_delete=None,
-            based_on=before,
-        ),  # fmt: skip
-        "replace of a transaction that was reached": lambda: store.replace(
-            rows, "silver", "sale", where="scope_entity = 'e0'", txn="fold", version=7
-        ),  # fmt: skip
+        "replace": lambda: store.replace(rows, "silver", "sale", where=of_e0, **stale),
+        "replace at what was reached": lambda: store.replace(rows, "silver", "sale", where=of_e0, **reached),
+        "exchange": lambda: store.exchange(rows, "silver", "sale", **exchange, **stale),
         "advance, back": lambda: store.advance("silver", "sale", txn="fold", version=6),
-        "advance, fenced": lambda: store.advance("silver", "sale", txn="fold", version=7, is_fenced=True),
-        "append": lambda: store.append(rows, "silver", "sale", txn="fold", version=7, is_fenced=True),
+        "advance, fenced": lambda: store.advance("silver", "sale", is_fenced=True, **reached),
+        "append": lambda: store.append(rows, "silver", "sale", is_fenced=True, **reached),
     }
     for name, act in acts.items():
         with pytest.raises(OvertakenError, match="another run"):

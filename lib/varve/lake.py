@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from varve.errors import ConfigError
-from varve.ledger import Ledger
+from varve.errors import ConfigError, StorageError
+from varve.ledger import Killed, Ledger
 from varve.raw import RawDataset
 from varve.storage import Disk, Files, HeldLeases, Holder, Leases
 
@@ -105,18 +105,22 @@ class Lake:
     def recover(self) -> None:
         """Take in what killed runs left: their rows of the ledger, and what they recorded before commits they never
         made."""
-        for killed in self.ledger.recover():
-            for table in killed.tables:
-                self._forget_uncommitted(killed.run_id, table)
+        self.ledger.recover(self._mend)
 
-    def _forget_uncommitted(self, run_id: str, table: str) -> None:
-        layer, _, name = table.partition(".")
-        if layer not in ("bronze", "silver"):
-            return
+    def _mend(self, killed: Killed) -> bool:
+        """Remove what a killed run recorded before commits it never made; False while another run holds the table."""
         from varve import loads
 
-        with self.lease(table):  # so that nobody is just about to commit one of these
-            loads.forget_uncommitted(self.store, self.root, layer, name, run_id)
+        for table in killed.tables:
+            layer, _, name = table.partition(".")
+            if layer not in ("bronze", "silver"):
+                continue
+            try:
+                with self.leases.held(table, wait=0):  # so that nobody is just about to commit one of these
+                    loads.forget_uncommitted(self.store, self.root, layer, name, killed.run_id)
+            except StorageError:
+                return False
+        return True
 
     def close(self) -> None:
         """End the session, if this run began one; a platform's (a notebook's, a test's) goes on."""

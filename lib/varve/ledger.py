@@ -222,8 +222,9 @@ class Ledger:
                 self._forget(self.run_id)
                 self._is_held = False
 
-    def recover(self) -> list[Killed]:
-        """Take in what killed runs left in their logs.
+    def recover(self, mend: Callable[[Killed], bool] = lambda _: True) -> list[Killed]:
+        """Take in what killed runs left in their logs. mend: removes what else one left, or says that it cannot yet:
+        then the next run asks again.
 
         A run whose process may be alive is left alone, and looked at again by the next call: with no sign of life in
         between, for as long as its lease says, it is dead. Without the table every log is read again: the ledger is
@@ -236,22 +237,24 @@ class Ledger:
             if name == run_id or run_id == self.run_id:
                 continue
             watch = self._watches.setdefault(run_id, self._leases.watch(name))
-            if watch.is_dead() and (killed := self._taken_in(run_id)):
+            if watch.is_dead() and (killed := self._taken_in(run_id, mend)):
                 found.append(killed)
         if not ops.path(self.root, ops.RUNS).exists():
             open_runs = {name.removeprefix(prefix) for name in self._leases.names() if name.startswith(prefix)}
             others = [run_id for run_id in journal.run_ids(self.files) if run_id not in open_runs]
-            found += [killed for run_id in others if (killed := self._taken_in(run_id))]
+            found += [killed for run_id in others if (killed := self._taken_in(run_id, mend))]
         return found
 
-    def _taken_in(self, run_id: str) -> Killed | None:
+    def _taken_in(self, run_id: str, mend: Callable[[Killed], bool]) -> Killed | None:
         """Take in the log of a run that is dead, under its lease."""
         log = journal.log_of(self.files, run_id)
         with self._leases.held(RUN.format(run_id)):
             taken = journal.take_in(self.root, log) if log.exists() else Taken()
-        self._forget(run_id)
         tables = {row.table_name for row in taken.killed if row.table_name}
-        return Killed(run_id, taken.rows, tuple(sorted(tables))) if taken.rows or tables else None
+        killed = Killed(run_id, taken.rows, tuple(sorted(tables)))
+        if mend(killed):
+            self._forget(run_id)
+        return killed if taken.rows or tables else None
 
     def _forget(self, run_id: str) -> None:
         """Remove the lease of a run that has ended; nobody else ever takes it."""

@@ -325,25 +325,19 @@ class BronzeLoad:
 
     def _is_let_go(self, number: int, remembered: Published | None) -> bool:
         """Whether a person has discarded an extract that raw has lost, by its number or by its id."""
-        discarded, table = self.lake.ledger.discarded, f"{LAYER}.{self.table}"
-        if discarded(table, None, lost_name(self.table, number)) is not None:
+        discarded = self.lake.ledger.discarded
+        if discarded(*lost_as(self.dataset, number)) is not None:
             return True
-        return remembered is not None and discarded(table, remembered.scope, remembered.id) is not None
+        return remembered is not None and discarded(f"{LAYER}.{self.table}", remembered.scope, remembered.id) is not None
 
     def _tell_lost(self, lost: Collection[int]) -> None:
         """Name what the table should hold and raw has no more: nothing can make it again."""
         remembered = self.dataset.catalog().published if lost else {}
         for number in lost:
             one = remembered.get(number)
-            scope, name = (one.scope, one.id) if one else (None, lost_name(self.table, number))
-            error = ParkedError(
-                f"raw has no manifest of extract {number} any more, and the table lacks its rows",
-                where=f"{LAYER}.{self.table}", found=f"no {self.dataset.files.root}/{self.dataset.numbers.key(number)}",
-                expected=one and one.origin.path, remedy="Restore it from a backup, or go on without it: "
-                f'./spark-submit.sh bronze --discard {name} --reason "…"',
-            )  # fmt: skip
+            scope, path = (one.scope, one.origin.path) if one else (None, None)
             with self.lake.ledger.task(LAYER, f"{LAYER}.{self.table}", scope, keep_going=True) as task:
-                task.parked(error)
+                task.parked(lost_error(self.dataset, number, f"{LAYER}.{self.table}", expected=path))
 
     def _missing(self, manifest: Manifest, difference: Drift) -> ParkedError:
         return ParkedError(
@@ -366,9 +360,19 @@ def bronze_loaded(lake: Lake, dataset: RawDataset) -> Loaded:
     return loads.loaded(lake.store, lake.files, LAYER, dataset.table, from_rows)
 
 
-def lost_name(table: str, number: int) -> str:
-    """What an extract is called of which raw has no manifest any more."""
-    return f"{table}#{number}"
+def lost_as(dataset: RawDataset, number: int) -> tuple[str, None, str]:
+    """(table, scope, name) by which a person decides about an extract of which raw has no manifest any more."""
+    return f"{LAYER}.{dataset.table}", None, f"{dataset.table}#{number}"
+
+
+def lost_error(dataset: RawDataset, number: int, where: str, *, expected: str | None = None) -> ParkedError:
+    """What to tell about it. where: the table that lacks its rows; expected: the file that it was made from."""
+    return ParkedError(
+        f"raw has no manifest of extract {number} of {dataset.table} any more, and the table lacks what it said",
+        where=where, found=f"no {dataset.files.root}/{dataset.numbers.key(number)}", expected=expected,
+        remedy="Restore it from a backup, or go on without it: "
+        f'./spark-submit.sh bronze --discard {dataset.table}#{number} --reason "…"',
+    )  # fmt: skip
 
 
 def _remedy(manifest: Manifest) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,7 @@ REJECTS: Final = "rejects"
 DRIFT: Final = "drift"
 DECISIONS: Final = "decisions"
 
-MOST_ATTEMPTS: Final = 50  # of one commit; each stands for the 16 that delta-rs makes by itself
+MOST_RETRIES: Final = 100  # of a commit beside those of other processes
 
 # Column -> Spark DDL type. Every column is nullable: a ledger that refuses a row hides what happened.
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({
@@ -69,13 +68,13 @@ def append(root: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     import pyarrow as pa
-    from deltalake import write_deltalake
+    from deltalake import CommitProperties, write_deltalake
     from deltalake.exceptions import DeltaError
 
     batch = pa.Table.from_pylist([dict(row) for row in rows], schema=_arrow_schema(table))
-    place = str(path(root, table))
     try:
-        _insisting(lambda: write_deltalake(place, batch, mode="append", schema_mode="merge"))
+        properties = CommitProperties(max_commit_retries=MOST_RETRIES)
+        write_deltalake(str(path(root, table)), batch, mode="append", schema_mode="merge", commit_properties=properties)
     except (DeltaError, OSError) as error:
         raise StorageError(
             "the rows could not be written", where=f"ops.{table}", found=error, remedy="Is the disk full or read-only?"
@@ -84,28 +83,18 @@ def append(root: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def forget(root: Path, table: str, *, table_name: str, batch: str) -> None:
     """Remove what was recorded of a batch that was not committed."""
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
     from deltalake.exceptions import DeltaError
 
     place = str(path(root, table))
-    theirs = f"table_name = '{table_name}' and batch = '{batch}'"
+    where = f"table_name = '{table_name}' and batch = '{batch}'"
     try:
         if DeltaTable.is_deltatable(place):
-            _insisting(lambda: DeltaTable(place).delete(theirs))
+            properties = CommitProperties(max_commit_retries=MOST_RETRIES)
+            DeltaTable(place).delete(where, commit_properties=properties)
     except (DeltaError, OSError) as error:
         where, remedy = f"ops.{table}", "Run again."
         raise StorageError("rows could not be removed", where=where, found=error, remedy=remedy) from error
-
-
-def _insisting(commit: Callable[[], object]) -> None:
-    """Try a commit until it is in: it has nothing to do with those of other runs that came before it."""
-    from deltalake.exceptions import CommitFailedError
-
-    for _ in range(MOST_ATTEMPTS - 1):
-        with suppress(CommitFailedError):
-            commit()
-            return
-    commit()
 
 
 def rows(root: Path, table: str, *, columns: Iterable[str], where: str = "true") -> list[dict[str, Any]]:

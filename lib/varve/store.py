@@ -31,6 +31,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve.errors import OvertakenError, StorageError
+from varve.ops import MOST_RETRIES
 from varve.scope import SCOPE_COLUMNS
 from varve.unreadable import mending
 
@@ -42,6 +43,8 @@ LARGE_FILE: Final = 128 * 1024**2
 MOST_RETRIES: Final = 1000  # of a commit to a table that others write as well
 
 Conditions = Sequence[tuple[str, str, Any]]  # (column, operator, value), all of which hold
+
+RESTORE: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
 
 _TXN: Final = "spark.databricks.delta.write.txn{}"
 _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
@@ -111,9 +114,11 @@ class Store:
     def last_note(self, layer: str, table: str, *kinds: str, **said: Any) -> dict[str, Any]:
         """What the last commit of these kinds, that said these words among others, said of itself.
 
-        Empty when it is not among the last hundred."""
+        Empty when it is not among the last hundred, or the table was restored to an older version since."""
         log = self._log(layer, table)
         for commit in log.history(100) if log else ():
+            if commit.get("operation") == RESTORE:  # what was said since the version that it went back to holds no more
+                return {}
             note = _note_of(commit)
             if note.get("kind") in kinds and said.items() <= note.items():
                 return note
@@ -126,6 +131,11 @@ class Store:
             return None
         commit = log.history(log.version() - version + 1)[-1]
         return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
+
+    def is_restored(self, layer: str, table: str) -> bool:
+        """Whether the last commit went back to an older version of the table."""
+        log = self._log(layer, table)
+        return log is not None and log.history(1)[0].get("operation") == RESTORE
 
     def notes(self, layer: str, table: str, *, since: int) -> dict[int, dict[str, Any]]:
         """What every commit after version `since` said of itself, by its version; `{}` of one that said nothing."""
@@ -507,7 +517,7 @@ def _arrow(rows: Sequence[tuple[object, ...]], schema: StructType) -> pyarrow.Ta
 def _said(commit: Mapping[str, Any]) -> Said:
     operation = str(commit.get("operation", ""))
     restored = None
-    if operation == "RESTORE":
+    if operation == RESTORE:
         version = str((commit.get("operationParameters") or {}).get("version"))
         restored = int(version) if version.isdigit() else -1
     return Said(commit["version"], _note_of(commit), operation, restored)

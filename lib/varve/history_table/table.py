@@ -388,6 +388,8 @@ class HistoryTable:
         A column that the log did not have at the fold is no reason: it is null in every row before it, and a null adds
         nothing to a hash. One that the log had, untracked or out of the contract, is a reason.
         """
+        if self.store.is_restored(self.layer, self.entity):  # their watermark was not, as Delta restores no transaction
+            return "the versions were restored to an older version"
         note = self.last_fold(version=version)
         if "tracked" not in note or self._schema is None:
             return None

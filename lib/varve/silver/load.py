@@ -27,7 +27,7 @@ from varve.entities import SEQUENCE, VALID_FROM, observations
 from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable, horizon, snapshots
 from varve.history_table.snapshots import Comparison, Counts, Snapshot
-from varve.loading import bronze_loaded
+from varve.loading import bronze_loaded, lost_as
 from varve.loads import Batch, Load
 from varve.privacy import PseudonymKey
 from varve.raw import Manifest, RawDataset
@@ -103,6 +103,7 @@ class EntityLoad:
         self.history = HistoryTable.of(lake.store, contract, self._reject_contradictions)
         self._lists, self._key = lists, key
         self._loaded: loads.Loaded | None = None
+        self.lost: list[tuple[RawDataset, int]] = []  # what bronze holds, the log lacks and raw has no manifest of
 
     def loaded(self) -> loads.Loaded:
         """What the log holds of extracts; followed while this load goes on."""
@@ -142,7 +143,7 @@ class EntityLoad:
 
     def windows(self, wanted: frozenset[Scope] = frozenset()) -> list[Window]:
         """What is to do, in the order of time; needs no session. wanted: only these scopes, empty = all."""
-        log, found = self.loaded(), []
+        log, found, self.lost = self.loaded(), [], []
         for feed, dataset in self.datasets():
             bronze = bronze_loaded(self.lake, dataset)
             for number in log.open_numbers(dataset.table, bronze.last(dataset.table)):
@@ -151,7 +152,9 @@ class EntityLoad:
                 try:
                     manifest = dataset.manifest(number)
                 except Absent:
-                    continue  # bronze's load names what raw has lost
+                    if self.lake.ledger.discarded(*lost_as(dataset, number)) is None:
+                        self.lost.append((dataset, number))
+                    continue
                 scopes = [
                     scope
                     for scope in scopes_of(manifest)

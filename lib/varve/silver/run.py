@@ -14,6 +14,7 @@ from varve.config.settings import BatchLimits
 from varve.errors import OvertakenError, ParkedError
 from varve.history import Policy
 from varve.ledger import ScopeTasks
+from varve.loading import lost_error
 from varve.scope import SCOPE_COLUMNS, Scope
 from varve.silver.guard import Verdict
 from varve.silver.load import EntityLoad, Loaded, Window
@@ -37,7 +38,7 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
     A scope that fails or is parked stops there and does not stop the others.
     folds: otherwise the versions stay as they are, until a run that folds brings all of it in at once.
     """
-    if not load.windows(wanted) and (not folds or is_idle(load)):
+    if not load.windows(wanted) and not load.lost and (not folds or is_idle(load)):
         with load.lake.ledger.task(STEP, load.table, keep_going=True) as task:
             task.skip()
         return
@@ -50,6 +51,9 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
             run = _Run(load, tasks, decision)
             for group in in_commits(windows, load.lake.config.settings.batch):
                 run.load(group)
+        for dataset, number in load.lost:
+            with load.lake.ledger.task(STEP, load.table, keep_going=True) as task:
+                task.parked(lost_error(dataset, number, load.table))
         if folds:
             fold_entity(load)
         tasks.raise_unkept()

@@ -162,13 +162,13 @@ class Leases:
         self._renewer: threading.Thread | None = None
 
     @contextmanager
-    def held(self, *names: str) -> Iterator[HeldLeases]:
+    def held(self, *names: str, wait: float | None = None) -> Iterator[HeldLeases]:
         """Hold these leases, taken in sorted order, so that two who want the same ones never wait for each other.
 
-        Raises StorageError, which names the holder, when one is not free after `wait` seconds. A lease that is held
-        already is waited for, also by the thread that holds it.
+        wait: other than what is set [seconds]. Raises StorageError, which names the holder, when one is not free after
+        so long. A lease that is held already is waited for, also by the thread that holds it.
         """
-        until = time.monotonic() + self._wait
+        until = time.monotonic() + (self._wait if wait is None else wait)
         with ExitStack() as stack:
             taken = []
             for name in sorted(set(names)):

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,7 +126,7 @@ class Taken:
 def take_in(root: Path, log: Lines) -> Taken:
     """Bring what a log says into the ops tables, and mark it as closed. A task that began and never ended was killed.
 
-    Under the lease of the log's run: two at once would add its rows twice."""
+    Under the lease of the log's run, which saves work: of two at once each adds what the tables lack."""
     started: dict[str, Row] = {}
     ended: dict[str, Row] = {}
     decisions: dict[str, dict[str, Any]] = {}
@@ -143,22 +143,11 @@ def take_in(root: Path, log: Lines) -> Taken:
                 ended[event.row.id] = event.row
     killed = [replace(row, status="failed", error=KILLED, reason="killed", ended_at=last) for row in started.values()]
     runs = {row.id: asdict(row) for row in (*ended.values(), *killed)}
-    taken = _add_missing(root, ops.RUNS, runs) + _add_missing(root, ops.DECISIONS, decisions)
+    taken = ops.add_missing(root, ops.RUNS, runs) + ops.add_missing(root, ops.DECISIONS, decisions)
     if not closed(log):
         write(log, Event("closed", datetime.now(UTC)))
         log.close()
     return Taken(taken, tuple(killed))
-
-
-def _add_missing(root: Path, table: str, rows: Mapping[str, Mapping[str, Any]]) -> int:
-    """Append the rows whose id the table does not hold, and return how many they were."""
-    if not rows:
-        return 0
-    listed = ", ".join(f"'{identity}'" for identity in rows)
-    known = {row["id"] for row in ops.rows(root, table, columns=["id"], where=f"id IN ({listed})")}
-    missing = [row for identity, row in rows.items() if identity not in known]
-    ops.append(root, table, missing)
-    return len(missing)
 
 
 def closed(log: Lines) -> bool:

@@ -141,7 +141,9 @@ class BronzeLoad:
             return
         try:
             self._commit(tasks, manifests, loaded)
-        except (DefectError, OvertakenError):
+        except (DefectError, OvertakenError) as error:
+            for scope in {m.scope for m in manifests}:
+                tasks.failed(scope, error)
             raise  # the rows are in; or another run loads this table, and whatever is tried next is too late as well
         except Exception as error:
             if len(manifests) == 1:
@@ -328,7 +330,9 @@ class BronzeLoad:
         discarded = self.lake.ledger.discarded
         if discarded(*lost_as(self.dataset, number)) is not None:
             return True
-        return remembered is not None and discarded(f"{LAYER}.{self.table}", remembered.scope, remembered.id) is not None
+        return (
+            remembered is not None and discarded(f"{LAYER}.{self.table}", remembered.scope, remembered.id) is not None
+        )
 
     def _tell_lost(self, lost: Collection[int]) -> None:
         """Name what the table should hold and raw has no more: nothing can make it again."""

@@ -210,6 +210,17 @@ def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: 
         forget(Path(store.root), table_name, batch.name)
 
 
+def recorded(root: Path, run_id: str) -> list[str]:
+    """The tables for which a run recorded rejects or drift of a batch, sorted, as ops tables name them."""
+    told = f"run_id = '{run_id}' and batch is not null"
+    found = {
+        row["table_name"]
+        for one in (ops.REJECTS, ops.DRIFT)
+        for row in ops.rows(root, one, columns=["table_name"], where=told)
+    }
+    return sorted(found)
+
+
 def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id: str) -> None:
     """Remove what a run that is dead recorded before batches of a table that it never committed.
 

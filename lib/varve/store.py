@@ -40,7 +40,6 @@ LAYERS: Final = ("bronze", "silver", "gold", "ops")
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
 SMALL_FILE: Final = 32 * 1024**2
 LARGE_FILE: Final = 128 * 1024**2
-MOST_RETRIES: Final = 1000  # of a commit to a table that others write as well
 
 Conditions = Sequence[tuple[str, str, Any]]  # (column, operator, value), all of which hold
 
@@ -333,7 +332,8 @@ class Store:
             writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
-        writer.save(self.path(layer, table))
+        with _refused(layer, table):
+            writer.save(self.path(layer, table))
         return self._written(layer, table, before, marked)
 
     def exchange(

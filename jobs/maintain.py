@@ -14,6 +14,7 @@ from varve.lake import Lake
 from varve.ledger import Task
 from varve.silver import EntityLoad, fold_entity
 from varve.silver.inputs import code_lists, pseudonym_key
+from varve.storage import HeldLeases
 
 STEP = "maintain"
 
@@ -47,12 +48,16 @@ def run(lake: Lake, args: Namespace) -> None:
         retain = contract.retain.get("history")
         moment = before or (horizon.since(retain, now) if retain else None)
         load = EntityLoad(lake, contract, lists=lists, key=key)
-        with lake.lease(load.table):
-            maintain(load, moment, said=before is not None, keep=keep)
+        with lake.lease(load.table) as held:
+            maintain(load, held, moment, said=before is not None, keep=keep)
 
 
-def maintain(load: EntityLoad, moment: datetime | None, *, said: bool, keep: timedelta | None) -> None:
-    """Maintain one entity. moment: before which its history expires; said: a person named it; keep: of old files."""
+def maintain(
+    load: EntityLoad, held: HeldLeases, moment: datetime | None, *, said: bool, keep: timedelta | None
+) -> None:
+    """Maintain one entity. held: its lease, asked for again before each step, since what moves rows takes no number.
+
+    moment: before which its history expires; said: a person named it; keep: of old files."""
     history, lake = load.history, load.lake
     if not history.is_folded():
         fold_entity(load)
@@ -60,17 +65,23 @@ def maintain(load: EntityLoad, moment: datetime | None, *, said: bool, keep: tim
         if not lake.store.exists(history.layer, history.log_table):
             task.skip()
             return
-        done = list(maintained(history, task, moment, said=said))
+        done = list(maintained(history, task, held, moment, said=said))
+        held.check()
         upkeep.vacuum(history, keep)
+        held.check()
         task.note("; ".join(done)) if done else task.skip("nothing to do")
 
 
-def maintained(history: HistoryTable, task: Task, moment: datetime | None, *, said: bool) -> Iterator[str]:
+def maintained(
+    history: HistoryTable, task: Task, held: HeldLeases, moment: datetime | None, *, said: bool
+) -> Iterator[str]:
     """Expire and compact, and tell what there was to do. said: a person named the moment."""
+    held.check()
     if moment is not None and (said or horizon.may_pass_over(history, moment)):
         expiry = history.expire(moment)
         if expiry.changes or expiry.versions:
             yield f"expired {expiry.changes} changes and {expiry.versions} versions before {expiry.moment:%Y-%m-%d}"
+    held.check()
     compaction = history.compact()
     for name, commit in (("log", compaction.log), ("versions", compaction.versions)):
         if commit.version is not None:

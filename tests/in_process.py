@@ -14,7 +14,8 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import SparkSession
 
-from varve import config
+from varve import arguments, config
+from varve.console import Screen
 from varve.lake import Lake
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,18 @@ class Jobs:
         place = DeltaTable(self.lake.store.path(layer, name))
         found = QueryBuilder().register("t", place).execute(f"select {columns} from t where {where}").read_all()
         return [tuple(row.values()) for row in pa.table(found).to_pylist()]
+
+
+def launched(name: str, *words: str, has_session: bool = True) -> int:
+    """The exit code that a job ends with that is run in this process, with all that surrounds a run."""
+    module = job_module(name)
+
+    def body(lake: Lake, args: Namespace, screen: Screen) -> int:
+        if has_session:
+            assert lake.spark  # opened here, see `Jobs.at`
+        return arguments._recorded(module.run, lake, args, screen)
+
+    return arguments.execute(words, lambda _: module.parser(), body, job=name)
 
 
 def job_module(name: str) -> ModuleType:

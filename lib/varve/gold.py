@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from varve import codes
 from varve.errors import ContractError, UsageError
 from varve.ledger import Task
+from varve.loads import transaction
 from varve.scope import SCOPE_COLUMNS
 from varve.store import Commit
 from varve.transforms import Mart, failed
@@ -69,18 +70,18 @@ def renew(lake: Lake, mart: Mart, task: Task) -> None:
         task.skip()
         return
     with lake.lease(f"{LAYER}.{mart.table}"):
-        there = lake.store.version(LAYER, mart.table)
+        there, name = lake.store.version(LAYER, mart.table), transaction(LAYER, mart.table)
+        number = (lake.store.transaction(LAYER, mart.table, name) or 0) + 1  # the fence: of two one is refused
         if made_from == lake.store.last_note(LAYER, mart.table, KIND):
             task.skip("another run has made it meanwhile")
             return
-        task.wrote(_replaced(lake, mart, _rows(lake, mart, versions), made_from, based_on=there))
+        rows = _rows(lake, mart, versions)
+        task.wrote(_replaced(lake, mart, rows, made_from, txn=name, version=number, based_on=there))
 
 
-def _replaced(
-    lake: Lake, mart: Mart, rows: DataFrame, made_from: Mapping[str, object], *, based_on: int | None
-) -> Commit:
+def _replaced(lake: Lake, mart: Mart, rows: DataFrame, made_from: Mapping[str, object], **fence: Any) -> Commit:
     try:
-        return lake.store.replace(rows, LAYER, mart.table, based_on=based_on, properties=PROPERTIES, note=made_from)
+        return lake.store.replace(rows, LAYER, mart.table, properties=PROPERTIES, note=made_from, **fence)
     except Exception as error:
         condition = condition_of_row(error)
         if condition is None:

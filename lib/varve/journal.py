@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -160,27 +160,16 @@ class Taken:
 def take_in(root: Path, log: Lines) -> Taken:
     """Bring what a log says into the ops tables, and mark it as closed. A task that began and never ended was killed.
 
-    Under the lease of the log's run: two at once would add its rows twice."""
+    Under the lease of the log's run, which saves work: of two at once each adds what the tables lack."""
     found = told(log)
     killed = found.killed()
     runs = {row.id: asdict(row) for row in (*found.ended.values(), *killed)}
     decisions = {decision.id: asdict(decision) for decision in found.decisions.values()}
-    taken = _add_missing(root, ops.RUNS, runs) + _add_missing(root, ops.DECISIONS, decisions)
+    taken = ops.add_missing(root, ops.RUNS, runs) + ops.add_missing(root, ops.DECISIONS, decisions)
     if not closed(log):
         write(log, Event("closed", datetime.now(UTC)))
         log.close()
     return Taken(taken, tuple(killed))
-
-
-def _add_missing(root: Path, table: str, rows: Mapping[str, Mapping[str, Any]]) -> int:
-    """Append the rows whose id the table does not hold, and return how many they were."""
-    if not rows:
-        return 0
-    listed = ", ".join(f"'{identity}'" for identity in rows)
-    known = {row["id"] for row in ops.rows(root, table, columns=["id"], where=f"id IN ({listed})")}
-    missing = [row for identity, row in rows.items() if identity not in known]
-    ops.append(root, table, missing)
-    return len(missing)
 
 
 def closed(log: Lines) -> bool:

@@ -111,10 +111,8 @@ class Lake:
         """Remove what a killed run recorded before commits it never made; False while another run holds the table."""
         from varve import loads
 
-        for table in killed.tables:
+        for table in loads.recorded(self.root, killed.run_id):
             layer, _, name = table.partition(".")
-            if layer not in ("bronze", "silver"):
-                continue
             try:
                 with self.leases.held(table, wait=0):  # so that nobody is just about to commit one of these
                     loads.forget_uncommitted(self.store, self.root, layer, name, killed.run_id)

@@ -18,20 +18,20 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from varve import journal, ops
-from varve.errors import ParkedError, TransformError, UsageError, VarveError
+from varve.errors import OvertakenError, ParkedError, TransformError, UsageError, VarveError
 from varve.journal import Decision, Event, Row, Status, Taken, Verdict
 from varve.scope import Scope
-from varve.storage import Disk, Holder, Leases, Watch, lease
+from varve.storage import Disk, HeldLeases, Holder, Leases, Watch, lease
 from varve.unreadable import as_ours, condition_of_row
 
 # When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
@@ -40,11 +40,10 @@ PRECEDENCE: Final = (1, 2, 4, 3, 0)
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """A run that was killed. rows: that the ops tables did not have; tables: that it was at work on."""
+    """A run that was killed. rows: that the ops tables did not have."""
 
     run_id: str
     rows: int
-    tables: tuple[str, ...]
 
 
 class Committed(Protocol):
@@ -123,7 +122,9 @@ RUN: Final = "run.{}"  # the lease of a run, from its first line in its log unti
 class Ledger:
     """The ledger of one run. Threads may share it.
 
-    leases: of the lake; the run holds one of its own while its log is open, so that others know it is alive."""
+    leases: of the lake; the run holds one of its own while its log is open, so that others know it is alive. Another
+    run that takes it for dead takes its log in; should it wake up, its rows are put in place of what was told of them.
+    """
 
     def __init__(self, root: Path, *, run_id: str, job: str, leases: Leases | None = None) -> None:
         self.root = root
@@ -135,7 +136,10 @@ class Ledger:
         self._leases = leases or Leases(self.files, holder=Holder.here(job=job, run_id=run_id))
         self._journal = journal.log_of(self.files, run_id)
         self._held = ExitStack()
-        self._is_held = False
+        self._lease: HeldLeases | None = None
+        self._was_taken_in = False  # by another run, which took this one for dead
+        self._dropped: list[str] = []  # rows of which nothing is to be told
+        self._inherited: list[Killed] = []  # from an earlier run of the same id
         self._watches: dict[str, Watch] = {}
         self._lock = threading.RLock()
         self._rows: list[Row] = []
@@ -209,18 +213,30 @@ class Ledger:
         """Bring the finished rows into ops.runs, in one commit."""
         with self._lock:
             rows = self._rows[self._flushed :]
-            ops.append(self.root, ops.RUNS, [asdict(row) for row in rows])
+            self._keep(ops.RUNS, [asdict(row) for row in rows])
             self._flushed = len(self._rows)
+
+    def _keep(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows that no other run has told of, or put them in place of what one has."""
+        if not rows:
+            return
+        if not self._was_taken_in:
+            try:
+                ops.append(self.root, table, rows, check=self._hold().check)
+                return
+            except OvertakenError:
+                self._hold()
+        ops.put(self.root, table, rows, instead_of=[*(row["id"] for row in rows), *self._dropped])
 
     def close(self) -> None:
         """Flush, and mark the log as taken in. A run that recorded nothing leaves nothing."""
         with self._lock, closing(self._journal):
             self.flush()
-            if self._is_held:
+            if self._lease is not None:
                 self._write(Event("closed", _now()))
-                self._held.close()
                 self._forget(self.run_id)
-                self._is_held = False
+                self._held.close()
+                self._lease = None
 
     def recover(self, mend: Callable[[Killed], bool] = lambda _: True) -> list[Killed]:
         """Take in what killed runs left in their logs. mend: removes what else one left, or says that it cannot yet:
@@ -230,34 +246,36 @@ class Ledger:
         between, for as long as its lease says, it is dead. Without the table every log is read again: the ledger is
         rebuilt."""
         self._decisions = None
-        found = []
+        found, self._inherited = self._inherited, []
+        for killed in found:
+            mend(killed)
         prefix = RUN.format("")
         for name in self._leases.names():
             run_id = name.removeprefix(prefix)
             if name == run_id or run_id == self.run_id:
                 continue
             watch = self._watches.setdefault(run_id, self._leases.watch(name))
-            if watch.is_dead() and (killed := self._taken_in(run_id, mend)):
-                found.append(killed)
+            if watch.is_dead():
+                found += self._taken_in(run_id, mend)
         if not ops.path(self.root, ops.RUNS).exists():
             open_runs = {name.removeprefix(prefix) for name in self._leases.names() if name.startswith(prefix)}
             others = [run_id for run_id in journal.run_ids(self.files) if run_id not in open_runs]
-            found += [killed for run_id in others if (killed := self._taken_in(run_id, mend))]
+            found += [killed for run_id in others for killed in self._taken_in(run_id, mend)]
         return found
 
-    def _taken_in(self, run_id: str, mend: Callable[[Killed], bool]) -> Killed | None:
-        """Take in the log of a run that is dead, under its lease."""
-        log = journal.log_of(self.files, run_id)
-        with self._leases.held(RUN.format(run_id)):
+    def _taken_in(self, run_id: str, mend: Callable[[Killed], bool]) -> list[Killed]:
+        """Take in the log of a run that is dead, under its lease, which stays until what it left is mended."""
+        log, name = journal.log_of(self.files, run_id), RUN.format(run_id)
+        with self._leases.held(name):
             taken = journal.take_in(self.root, log) if log.exists() else Taken()
-        tables = {row.table_name for row in taken.killed if row.table_name}
-        killed = Killed(run_id, taken.rows, tuple(sorted(tables)))
-        if mend(killed):
+        found = _killed(run_id, taken)
+        is_mended = all(mend(killed) for killed in found)
+        if is_mended and self._leases.watch(name).is_dead():  # else it has woken up
             self._forget(run_id)
-        return killed if taken.rows or tables else None
+        return found
 
     def _forget(self, run_id: str) -> None:
-        """Remove the lease of a run that has ended; nobody else ever takes it."""
+        """Remove the lease of a run that has ended."""
         self.files.delete(f"{lease.FOLDER}/{RUN.format(run_id)}.json")
 
     def trace(self, error: BaseException, task: str) -> Path:
@@ -299,7 +317,7 @@ class Ledger:
                 decided_by=by or getpass.getuser(), decided_at=_now(), run_id=self.run_id,
             )  # fmt: skip
             self._write(Event("decision", decision.decided_at, decision=decision))
-            ops.append(self.root, ops.DECISIONS, [asdict(decision)])
+            self._keep(ops.DECISIONS, [asdict(decision)])
             self._decided()[(table, text or "", manifest)] = decision
         return decision
 
@@ -349,15 +367,27 @@ class Ledger:
             self._write(Event("row" if event == "row" else "drop", ended, row=row))
             if event == "row":
                 self._rows.append(row)
+            else:
+                self._dropped.append(row.id)
         if event == "row":
             for listener in self.listeners:
                 listener(row)
 
     def _write(self, event: Event) -> None:
-        if not self._is_held:
-            self._held.enter_context(self._leases.held(RUN.format(self.run_id)))
-            self._is_held = True
+        self._hold()
         journal.write(self._journal, event)
+
+    def _hold(self) -> HeldLeases:
+        """The lease of this run. Taken by its first event, and again when another run has taken it over."""
+        if self._lease is None:
+            self._lease = self._held.enter_context(self._leases.held(RUN.format(self.run_id)))
+            if self._journal.exists() and not journal.closed(self._journal):  # an earlier run of the same id was killed
+                self._inherited += _killed(self.run_id, journal.take_in(self.root, self._journal))
+        elif self._lease.is_lost:
+            self._was_taken_in = True
+            self._held.close()
+            self._lease = self._held.enter_context(self._leases.held(RUN.format(self.run_id)))
+        return self._lease
 
 
 class ScopeTasks:
@@ -397,6 +427,10 @@ class ScopeTasks:
         """Raise what the ledger has not kept for the end of the job: it was called outside of one."""
         if self._unkept:
             raise self._unkept[0]
+
+
+def _killed(run_id: str, taken: Taken) -> list[Killed]:
+    return [Killed(run_id, taken.rows)] if taken.rows or taken.killed else []
 
 
 def exit_code(error: BaseException) -> int:

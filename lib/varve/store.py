@@ -332,7 +332,8 @@ class Store:
             writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
-        writer.save(self.path(layer, table))
+        with _refused(layer, table):
+            writer.save(self.path(layer, table))
         return self._written(layer, table, before, marked)
 
     def exchange(

@@ -67,7 +67,7 @@ class RawDataset:
         return Numbers(self.files, f"{self.folder}/manifests")
 
     def catalog(self) -> Catalog:
-        """Everything that is published. Opens the roll-up and what came after it, and asks for one number more."""
+        """Everything that is published. Opens the roll-up and what came after it, and asks for what may follow."""
         rolled, tag = self._rolled_up()
         published = {one.number: one for one in rolled.published}
         last = self.numbers.last(rolled.last)

@@ -166,11 +166,13 @@ class Landing:
         self._work = self._open.enter_context(self._store.workspace(f"{self._dataset.folder}/attempts/{self._token}"))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._open.close()
         with suppress(StorageError):  # a later run clears it up
             for note, attempt in self._notes.items():
                 _remove(self._dataset, attempt, note)
+        if isinstance(error, OSError | StorageError) and not isinstance(error, OvertakenError):
+            self._publisher.must_be_next(self.draft)  # whoever was first may have cleared away what this one misses
 
     def _announce(self) -> None:
         """Tell where files are going to be, before there are any."""

@@ -124,7 +124,9 @@ class _Run:
                 done = self.entity.load_snapshot(first, judge=self._judge(first))
             else:
                 done = self.entity.load_changes(windows)
-        except OvertakenError:
+        except OvertakenError as error:
+            for scope in {scope for window in windows for scope in window.scopes}:
+                self.tasks.failed(scope, error)
             raise  # another run loads this entity: whatever is tried next is too late as well
         except Exception as error:
             if len(windows) > 1:

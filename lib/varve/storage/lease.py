@@ -119,6 +119,11 @@ class HeldLeases:
     _files: Files
     _held: tuple[_Held, ...]
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was noticed that another run has taken over one of these."""
+        return any(held.lost for held in self._held)
+
     def check(self) -> None:
         """Raise OvertakenError if another run has taken over one of these, for instance while this process was stopped.
 

@@ -351,5 +351,5 @@ def test_an_interrupt_is_recorded(tmp_path: Path) -> None:
 
 def test_a_lake_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "ops").write_text("a file where a folder belongs", encoding="utf-8")
-    with pytest.raises(StorageError, match="could not be .*written"), ledger(tmp_path).task("bronze", "t"):
+    with pytest.raises(StorageError, match=r"could not be .*written"), ledger(tmp_path).task("bronze", "t"):
         pass

@@ -6,19 +6,15 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from in_process import Jobs
 from varve import bronze
 from varve.bronze import Drift, ScopeColumn
 from varve.contract import Column, Contract, Personal
-from varve.errors import ParkedError
-from written_conf import write, write_contract
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -222,39 +218,3 @@ def test_drift(columns: list[str], expected: Drift) -> None:
         Column("id", "int", key_position=1, source_name="Id"), Column("a", "int", required=True), Column("b", "int")
     )
     assert bronze.drift(columns, of) == expected
-
-
-def test_loading(spark: SparkSession, tmp_path: Path) -> None:
-    """From files to the table: each extract once, with its rejects and drift; what is parked blocks its scope."""
-    inbox, conf = tmp_path / "in", tmp_path / "conf"
-    inbox.mkdir()
-    (inbox / "2026-01-01.csv").write_text("id,v\n1,a\n2\nx,c\n")
-    (inbox / "2026-01-02.csv").write_text("id,v,new\n1,b,n\n")
-    (inbox / "2026-01-03.csv").write_text("v\nc\n")
-    (inbox / "2026-01-04.csv").write_text("id,v\n1,d\n")
-    write(conf, "sources/s.yml", {
-        "source": "s", "kind": "files", "root": "in", "scope": {"country": "ES", "entity": "iberia1"},
-        "datasets": {"d": {"contract": "s_d", "path": "*.csv", "format": "csv", "declared_date": "(.*).csv"}},
-    })  # fmt: skip
-    key = {"name": "id", "physicalType": "int", "primaryKey": True, "primaryKeyPosition": 1, "required": True}
-    write_contract(conf, "s_d", {"layer": "bronze"}, [key, {"name": "v", "physicalType": "string"}])
-    jobs = Jobs.at(tmp_path / "lake", spark, "r1", conf=conf)
-    jobs.run("extract")
-    with pytest.raises(ParkedError) as parked:
-        jobs.run("bronze")
-    assert all(part in str(parked.value) for part in ("2026-01-03.csv", "expected id", "1 later extract", "--discard"))
-    [row] = [row for row in jobs.lake.ledger.rows if row.task == "bronze" and row.scope]
-    assert (row.rows_in, row.rows_out, row.rows_rejected) == (4, 2, 2), "records = rows + rejects"
-    first, second, *_ = (one.id for one in jobs.lake.raw("s", "d").catalog())
-    assert jobs.rows("bronze.s_d", "id, v, _manifest") == [(1, "a", first), (1, "b", second)]
-    assert sorted(jobs.rows("ops.rejects", "stage, position, record, reason")) == [
-        ("bronze", 3, "x,c", "key column id: found 'x', expected int"),
-        ("landing", 2, "2", "expected 2 fields, found 1"),
-    ]
-    drifts = set(jobs.rows("ops.drift", "column_name, kind, action"))
-    assert drifts == {("new", "added", "rescued"), ("id", "incompatible", "parked")}
-    store = jobs.lake.store
-    versions = {(layer, table): store.version(layer, table) for layer, table in store.tables() if table != "runs"}
-    with pytest.raises(ParkedError):
-        jobs.run("bronze")
-    assert versions == {(layer, table): store.version(layer, table) for layer, table in versions}, "a second time"

@@ -181,10 +181,11 @@ def _problems(step: Step, report: Report) -> Iterator[RenderableType]:
         remedy = row.remedy or (
             f"The full trace is in {_short(report.log.with_suffix('.trace'))}" if unforeseen else None
         )
-        yield _paragraph(row.status, where, text, remedy or (_AGAIN if step.code == 4 else None))
+        yield paragraph(row.status, where, text, remedy or (_AGAIN if step.code == 4 else None))
 
 
-def _paragraph(status: str, where: str, text: str, remedy: str | None) -> RenderableType:
+def paragraph(status: str, where: str, text: str, remedy: str | None) -> RenderableType:
+    """What waits or failed: where, why, and what to do about it."""
     style = "yellow" if status == "parked" else "bold red"
     lines: list[RenderableType] = [
         Text.assemble((f"{status:<8}", style), where),

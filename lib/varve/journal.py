@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -115,6 +115,40 @@ def events(log: Lines) -> Iterator[Event]:
             continue
 
 
+@dataclass(slots=True)
+class Told:
+    """What a log says, by id. begun: tasks without an end; last: when its last event was."""
+
+    begun: dict[str, Row] = field(default_factory=dict)
+    ended: dict[str, Row] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    last: datetime | None = None
+
+    def killed(self) -> list[Row]:
+        """The tasks without an end, of a run that was killed. When they stopped nobody knows: the last event is the
+        last sign of life."""
+        return [
+            replace(row, status="failed", error=KILLED, reason="killed", ended_at=self.last)
+            for row in self.begun.values()
+        ]
+
+
+def told(log: Lines) -> Told:
+    """What a log says."""
+    found = Told()
+    for event in events(log):
+        found.last = event.at
+        if event.decision:
+            found.decisions[event.decision.id] = event.decision
+        elif event.row and event.event == "start":
+            found.begun[event.row.id] = event.row
+        elif event.row:
+            found.begun.pop(event.row.id, None)
+            if event.event == "row":
+                found.ended[event.row.id] = event.row
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What taking in a log did. rows: that the tables did not have; killed: the tasks that began and never ended."""
@@ -127,22 +161,10 @@ def take_in(root: Path, log: Lines) -> Taken:
     """Bring what a log says into the ops tables, and mark it as closed. A task that began and never ended was killed.
 
     Under the lease of the log's run, which saves work: of two at once each adds what the tables lack."""
-    started: dict[str, Row] = {}
-    ended: dict[str, Row] = {}
-    decisions: dict[str, dict[str, Any]] = {}
-    last = None
-    for event in events(log):
-        last = event.at  # when a killed task stopped nobody knows: the last line is the last sign of life
-        if event.decision:
-            decisions[event.decision.id] = asdict(event.decision)
-        elif event.row and event.event == "start":
-            started[event.row.id] = event.row
-        elif event.row:
-            started.pop(event.row.id, None)
-            if event.event == "row":
-                ended[event.row.id] = event.row
-    killed = [replace(row, status="failed", error=KILLED, reason="killed", ended_at=last) for row in started.values()]
-    runs = {row.id: asdict(row) for row in (*ended.values(), *killed)}
+    found = told(log)
+    killed = found.killed()
+    runs = {row.id: asdict(row) for row in (*found.ended.values(), *killed)}
+    decisions = {decision.id: asdict(decision) for decision in found.decisions.values()}
     taken = ops.add_missing(root, ops.RUNS, runs) + ops.add_missing(root, ops.DECISIONS, decisions)
     if not closed(log):
         write(log, Event("closed", datetime.now(UTC)))

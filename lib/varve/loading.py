@@ -22,11 +22,11 @@ from varve import bronze, loads, ops, raw
 from varve.bronze import Drift, ScopeColumn, Typing
 from varve.config import Dataset, FromColumn, FromPath
 from varve.contract import Contract
-from varve.errors import DefectError, OvertakenError, ParkedError, StorageError
+from varve.errors import DefectError, OvertakenError, ParkedError, StorageError, VarveError
 from varve.ledger import ScopeTasks
 from varve.loads import Batch, Load, Loaded
 from varve.privacy import statistics_columns
-from varve.raw import Manifest, RawDataset
+from varve.raw import Manifest, Published, RawDataset
 from varve.scope import Scope
 from varve.storage import Absent
 from varve.store import Commit
@@ -81,6 +81,9 @@ class BronzeLoad:
                 found.append(self.dataset.manifest(number))
             except Absent:
                 lost.append(number)
+        if lost:
+            remembered = self.dataset.catalog().published
+            lost = [number for number in lost if not self._is_let_go(number, remembered.get(number))]
         table = f"{LAYER}.{self.table}"
         found = [m for m in found if self.lake.ledger.discarded(table, m.scope, m.id) is None]
         parks = {m.number for m in found if m.status == "parked" or self._drift(m).required}
@@ -113,6 +116,7 @@ class BronzeLoad:
                 if scope not in failed:
                     self._park(tasks, scope, manifest, behind)
         self._tell_lost(pending.lost)
+        self.loaded()  # the index knows it now, for whoever asks next
 
     def _batches(self, manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
         """The manifests in their order, cut where a commit would become too large."""
@@ -137,19 +141,31 @@ class BronzeLoad:
             return
         try:
             self._commit(tasks, manifests, loaded)
+        except (DefectError, OvertakenError) as error:
+            for scope in {m.scope for m in manifests}:
+                tasks.failed(scope, error)
+            raise  # the rows are in; or another run loads this table, and whatever is tried next is too late as well
         except Exception as error:
             if len(manifests) == 1:
                 failed.add(manifests[0].scope)
                 tasks[manifests[0].scope].input(manifests[0].id)
-                tasks.failed(manifests[0].scope, error)
-            elif isinstance(error, OvertakenError):
-                for scope in {m.scope for m in manifests}:
-                    tasks.failed(scope, error)
-                raise  # another run loads this table: whatever is tried next is too late as well
+                tasks.failed(manifests[0].scope, self._explained(error, manifests[0]))
             else:
                 middle = len(manifests) // 2
                 self._load(tasks, manifests[:middle], loaded, failed)
                 self._load(tasks, manifests[middle:], loaded, failed)
+
+    def _explained(self, error: Exception, manifest: Manifest) -> Exception:
+        """The error; a StorageError of ours where a file of the extract is not what was landed."""
+        if isinstance(error, VarveError) or (file := raw.spoiled(self.lake.files, manifest)) is None:
+            return error
+        found = StorageError(
+            "a file of raw is not what was landed", where=f"{LAYER}.{self.table}, extract {manifest.id}",
+            found=f"{manifest.folder}/{file.name}", expected=f"{file.bytes} bytes, sha256 {file.sha256}",
+            remedy=_remedy(manifest),
+        )  # fmt: skip
+        found.__cause__ = error
+        return found
 
     def _commit(self, tasks: ScopeTasks, manifests: Sequence[Manifest], loaded: Loaded) -> None:
         batch = loaded.batch([Load(self.table, m.number, m.id) for m in manifests], run=self.lake.run_id)
@@ -164,7 +180,7 @@ class BronzeLoad:
                 properties=self._properties(), note={"kind": "load", **batch.note()},
             )  # fmt: skip
         except BaseException:
-            loads.forget(self.lake.root, f"{LAYER}.{self.table}", batch.name)
+            loads.withdraw(self.store, LAYER, self.table, batch, table_name=f"{LAYER}.{self.table}")
             raise
         loaded.number = batch.number
         for load in batch.loads:
@@ -239,8 +255,7 @@ class BronzeLoad:
                 raise StorageError(
                     "raw does not hold the records that the manifest lists",
                     where=f"{LAYER}.{self.table}, extract {manifest.id}", found=f"{good + bad} records",
-                    expected=f"{manifest.rows}", remedy=f"Restore {manifest.folder} from a backup, or go on without "
-                    f'it: ./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
+                    expected=f"{manifest.rows}", remedy=_remedy(manifest),
                 )  # fmt: skip
         return found
 
@@ -298,33 +313,46 @@ class BronzeLoad:
 
     # --- what waits for a person ------------------------------------------------------------------------------
 
+    def refusal(self, manifest: Manifest) -> ParkedError:
+        """Why an extract waits for a person, and the ways on."""
+        return raw.parked_error([manifest]) if manifest.status == "parked" else self._missing(manifest)
+
+    def lost(self, numbers: Collection[int]) -> Iterator[tuple[Scope | None, ParkedError]]:
+        """What the table should hold and raw has no more: nothing can make it again."""
+        remembered = self.dataset.catalog().published if numbers else {}
+        for number in numbers:
+            one = remembered.get(number)
+            scope, path = (one.scope, one.origin.path) if one else (None, None)
+            yield scope, lost_error(self.dataset, number, f"{LAYER}.{self.table}", expected=path)
+
     def _park(self, tasks: ScopeTasks, scope: Scope, manifest: Manifest, behind: int) -> None:
         tasks[scope].input(manifest.id)
-        if manifest.status == "parked":
-            tasks[scope].parked(_waiting(raw.parked_error([manifest]), behind))
-            return
-        difference = self._drift(manifest)
-        tasks[scope].drift(_told(manifest, difference))
-        known = f"table_name = '{LAYER}.{self.table}' and manifest = '{manifest.id}'"
-        if not ops.rows(self.lake.root, ops.DRIFT, columns=["manifest"], where=known):
-            ops.append(self.lake.root, ops.DRIFT, list(self._drift_rows(manifest, difference, None)))
-        tasks[scope].parked(_waiting(self._missing(manifest, difference), behind))
+        if manifest.status != "parked":
+            difference = self._drift(manifest)
+            tasks[scope].drift(_told(manifest, difference))
+            known = f"table_name = '{LAYER}.{self.table}' and manifest = '{manifest.id}'"
+            if not ops.rows(self.lake.root, ops.DRIFT, columns=["manifest"], where=known):
+                ops.append(self.lake.root, ops.DRIFT, list(self._drift_rows(manifest, difference, None)))
+        tasks[scope].parked(_waiting(self.refusal(manifest), behind))
+
+    def _is_let_go(self, number: int, remembered: Published | None) -> bool:
+        """Whether a person has discarded an extract that raw has lost, by its number or by its id."""
+        discarded = self.lake.ledger.discarded
+        if discarded(*lost_as(self.dataset, number)) is not None:
+            return True
+        return (
+            remembered is not None and discarded(f"{LAYER}.{self.table}", remembered.scope, remembered.id) is not None
+        )
 
     def _tell_lost(self, lost: Collection[int]) -> None:
-        """Name what the table should hold and raw has no more: nothing can make it again."""
-        catalog = self.dataset.catalog() if lost else None
-        for number in lost:
-            one = catalog.published.get(number) if catalog else None
-            if self.lake.ledger.discarded(*lost_as(self.dataset, number)) is not None:
-                continue
-            scope, path = (one.scope, one.origin.path) if one else (None, None)
+        for scope, error in self.lost(lost):
             with self.lake.ledger.task(LAYER, f"{LAYER}.{self.table}", scope, keep_going=True) as task:
-                task.parked(lost_error(self.dataset, number, f"{LAYER}.{self.table}", expected=path))
+                task.parked(error)
 
-    def _missing(self, manifest: Manifest, difference: Drift) -> ParkedError:
+    def _missing(self, manifest: Manifest) -> ParkedError:
         return ParkedError(
             f"{manifest.origin.path} is parked: required columns are missing", where=f"{LAYER}.{self.table}",
-            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(difference.required),
+            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(self._drift(manifest).required),
             remedy="Correct the contract, have it delivered again under the same name, or go on without it: "
             f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
         )  # fmt: skip
@@ -355,6 +383,12 @@ def lost_error(dataset: RawDataset, number: int, where: str, *, expected: str | 
         remedy="Restore it from a backup, or go on without it: "
         f'./spark-submit.sh bronze --discard {dataset.table}#{number} --reason "…"',
     )  # fmt: skip
+
+
+def _remedy(manifest: Manifest) -> str:
+    """What to do about an extract whose files are lost or spoiled."""
+    discard = f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"'
+    return f"Restore {manifest.folder} from a backup, or go on without it: {discard}"
 
 
 def _by_scope(manifests: Iterable[Manifest]) -> Iterator[tuple[Scope, list[Manifest]]]:

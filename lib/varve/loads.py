@@ -20,8 +20,9 @@ from typing import Any, Final
 import msgspec
 
 from varve import ops
+from varve.errors import StorageError
 from varve.scope import Scope
-from varve.storage import Absent, Changed, Files, Taken
+from varve.storage import Absent, Files
 from varve.store import Said, Store
 
 LOADED: Final = "loaded"  # in the note of a commit: dataset -> [[number, manifest, scope …], …]
@@ -186,13 +187,8 @@ def loaded(store: Store, files: Files, layer: str, table: str, from_rows: FromRo
         index = None
     if index is not None and index.version == version:
         return _value(index)
-    number = store.transaction(layer, table, transaction(layer, table)) or 0
-    found = _brought_up(store, layer, table, index)
-    if found is None:
-        found = Loaded()
-        for load in from_rows():
-            found.add(load)
-    found.number = number
+    found = _brought_up(store, layer, table, index, from_rows)
+    found.number = store.transaction(layer, table, transaction(layer, table)) or 0
     _write(files, layer, table, _stored(found, identity, version), tag)
     return found
 
@@ -207,6 +203,12 @@ def forget(root: Path, table_name: str, batch: str) -> None:
     """Remove what was recorded before a batch that was not committed. table_name: as ops tables name it."""
     for table in (ops.REJECTS, ops.DRIFT):
         ops.forget(root, table, table_name=table_name, batch=batch)
+
+
+def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: str) -> None:
+    """Remove what was recorded before a batch that failed, unless it was committed: an error may come behind that."""
+    if batch.name not in {said.note.get(BATCH) for said in store.said(layer, table)}:
+        forget(Path(store.root), table_name, batch.name)
 
 
 def recorded(root: Path, run_id: str) -> list[str]:
@@ -243,33 +245,57 @@ def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id:
         forget(root, name, batch)
 
 
-def _brought_up(store: Store, layer: str, table: str, index: _Index | None) -> Loaded | None:
-    """The index with what the notes after it say; None when they do not tell all of it."""
+def _brought_up(store: Store, layer: str, table: str, index: _Index | None, from_rows: FromRows) -> Loaded:
+    """The index with what the notes after it say, or what the rows tell where the notes do not tell all of it."""
     said = store.said(layer, table, since=-1 if index is None else index.version)
+    counts: Sequence[Said] | None = said
     if any(one.restored is not None for one in said):
-        return _after_restore(store.said(layer, table))
-    first = 0 if index is None else index.version + 1
-    if not said or said[0].version != first:  # cleaned away
-        return None
-    found = Loaded() if index is None else _value(index)
-    for one in said:
-        for load in loads_of(one.note):
-            found.add(load)
+        index, said = None, store.said(layer, table)
+        counts = _after_restore(said)
+    elif not said or said[0].version != (0 if index is None else index.version + 1):
+        counts = None  # cleaned away
+    found = Loaded() if index is None or counts is None else _value(index)
+    for load in from_rows() if counts is None else (load for one in counts for load in loads_of(one.note)):
+        found.add(load)
+    if index is None:
+        _forget_undone(store, layer, table, said, counts, found)
     return found
 
 
-def _after_restore(said: Sequence[Said]) -> Loaded | None:
-    """What a table holds that was restored to an older version: what that version held, and what came after.
+def _forget_undone(
+    store: Store, layer: str, table: str, said: Sequence[Said], counts: Sequence[Said] | None, found: Loaded
+) -> None:
+    """Remove what was recorded before batches that the table has lost: it was restored, or deleted and made again.
+
+    said: what its log tells; counts: those whose rows it has, None where only the rows tell."""
+    if counts is None:
+        counts = [one for one in said if any(found.has_any(load.dataset, load.number) for load in loads_of(one.note))]
+    names, kept = ({one.note.get(BATCH) for one in some} for some in (said, counts))
+    extracts = {load.manifest for one in counts for load in loads_of(one.note)}
+    table_name = f"{layer}.{table if layer == 'bronze' else table.removesuffix('_changes')}"
+    told = f"table_name = '{table_name}' and batch is not null and batch not like '{FOLD_BATCH}%'"
+    recorded = {
+        (row[BATCH], row["manifest"])
+        for one in (ops.REJECTS, ops.DRIFT)
+        for row in ops.rows(Path(store.root), one, columns=[f"distinct {BATCH}", "manifest"], where=told)
+    }
+    # What another run has recorded and is about to commit holds other extracts.
+    undone = {batch for batch, extract in recorded if batch not in kept and (batch in names or extract in extracts)}
+    for batch in sorted(undone):
+        forget(Path(store.root), table_name, batch)
+
+
+def _after_restore(said: Sequence[Said]) -> list[Said] | None:
+    """The commits whose rows a table has that was restored to older versions: those before one, and what came after.
 
     None when the log does not reach back to its first commit, or a moment was named and not a version."""
     by_version = {one.version: one for one in said}
-    found, version = Loaded(), said[-1].version
+    found, version = [], said[-1].version
     while version >= 0:
         one = by_version.get(version)
         if one is None or one.restored == -1:
             return None
-        for load in loads_of(one.note):
-            found.add(load)
+        found.append(one)
         version = version - 1 if one.restored is None else one.restored
     return found
 
@@ -293,7 +319,7 @@ def _write(files: Files, layer: str, table: str, index: _Index, tag: str | None)
             files.put(_key(layer, table), content)
         else:
             files.replace(_key(layer, table), content, tag=tag)
-    except (Taken, Changed):  # another run has done it
+    except StorageError:  # another run has done it, or nobody can write here
         return
 
 

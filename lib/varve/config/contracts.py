@@ -9,34 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from varve.config.documents import Document
 from varve.config.findings import checked
-from varve.config.models import DURATION, Count, Flag, Model, Name, Share
+from varve.config.models import DURATION, Count, Flag, Model, Name, Share, Zone
 from varve.config.odcs import Place, follows_the_standard
-from varve.config.problems import close_match, did_you_mean, listed
+from varve.config.problems import did_you_mean, listed
 from varve.config.soundness import add_unsound
 from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
 
 Duration = Annotated[str, Field(pattern=DURATION)]
-
-
-def _known_zone(name: str) -> str:
-    if name not in available_timezones():
-        close = close_match(name, available_timezones())
-        raise PydanticCustomError(
-            "zone",
-            "this is no zone of the IANA database",
-            {"found": name, "expected": close or "such as Europe/Madrid"},
-        )
-    return name
-
-
-Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class HistoryFacts(Model):

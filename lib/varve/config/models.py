@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Final
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic_core import PydanticCustomError
+
+from varve.config.problems import close_match
 
 # Names of sources, datasets, tables and columns become folders, tables and SQL names.
 NAME: Final = r"^[a-z][a-z0-9_]*$"
@@ -15,6 +19,7 @@ COUNTRY: Final = r"^([A-Z]{2}|_all|_unknown)$"
 ENTITY: Final = r"^([a-z0-9][a-z0-9_-]*|_all|_unknown)$"
 MODULE: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 DURATION: Final = r"^[1-9][0-9]*[dwmy]$"
+EVERY_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]( [^ ]+)?$"
 
 # The patterns in the words of messages.
 IN_WORDS: Final[Mapping[str, str]] = {
@@ -23,12 +28,33 @@ IN_WORDS: Final[Mapping[str, str]] = {
     ENTITY: "lower-case letters, digits, - and _, or _all or _unknown",
     MODULE: "the name of a package or module, without dots",
     DURATION: "a number and d, w, m or y, such as 90d",
+    EVERY_DAY: "a time of the day, such as 06:00 (UTC) or 06:00 Europe/Madrid",
 }
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        close = close_match(name, available_timezones())
+        raise PydanticCustomError(
+            "zone",
+            "this is no zone of the IANA database",
+            {"found": name, "expected": close or "such as Europe/Madrid"},
+        )
+    return name
+
+
+def _in_a_known_zone(every_day: str) -> str:
+    if zone := every_day.partition(" ")[2]:
+        _known_zone(zone)
+    return every_day
+
 
 Name = Annotated[str, Field(pattern=NAME)]
 ModuleName = Annotated[str, Field(pattern=MODULE)]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+EveryDay = Annotated[str, Field(pattern=EVERY_DAY), AfterValidator(_in_a_known_zone)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 
 

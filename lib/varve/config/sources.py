@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from varve.config.models import COUNTRY, ENTITY, Model, Name
+from varve.config.models import COUNTRY, ENTITY, EveryDay, Model, Name
 from varve.contract import Contract, bronze_table
 from varve.errors import UsageError
+from varve.expected import Expected
 
 if TYPE_CHECKING:
     from varve.config.kinds import Kind
@@ -99,6 +100,8 @@ class DatasetOptions(Model):
     """Absent: the source's."""
     mode: str = "snapshot"
     """snapshot: all rows of the scope, so absence means deleted; any other: only what changed."""
+    expected: EveryDay | None = None
+    """When it should have landed every day: 06:00 (UTC) or 06:00 Europe/Madrid; `status` tells when it is late."""
 
     @property
     def null_values(self) -> tuple[str, ...]:
@@ -164,6 +167,11 @@ class Dataset:
     def mode(self) -> Literal["snapshot", "changes"]:
         """Whether absence means deleted."""
         return "snapshot" if self.options.mode == "snapshot" else "changes"
+
+    @property
+    def expected(self) -> Expected | None:
+        """When it is expected every day; None: whenever it comes."""
+        return None if self.options.expected is None else Expected.parse(self.options.expected)
 
 
 def absolute(path: str, folder: Path) -> str:

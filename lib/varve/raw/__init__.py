@@ -14,7 +14,7 @@
 from varve.raw.catalog import Catalog, RawDataset, parked_error, replaced, waiting
 from varve.raw.landing import Landing, Publisher, Record, publishing
 from varve.raw.manifest import Manifest, Origin, Published, RawFile
-from varve.raw.reading import PART, parts, read, read_rejects
+from varve.raw.reading import PART, parts, read, read_rejects, spoiled
 
 __all__ = [
     "PART",
@@ -33,5 +33,6 @@ __all__ = [
     "read",
     "read_rejects",
     "replaced",
+    "spoiled",
     "waiting",
 ]

@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from varve.errors import ParkedError
+from varve.errors import ParkedError, StorageError
 from varve.raw.manifest import Manifest, Published, decode
-from varve.storage import Absent, Changed, Files, Numbers, Taken
+from varve.storage import Absent, Files, Numbers
 
 ROLL_UP: Final = 64  # manifests that are opened one by one before they are rolled up
 
@@ -67,7 +67,7 @@ class RawDataset:
         return Numbers(self.files, f"{self.folder}/manifests")
 
     def catalog(self) -> Catalog:
-        """Everything that is published. Opens the roll-up and what came after it, and asks for one number more."""
+        """Everything that is published. Opens the roll-up and what came after it, and asks for what may follow."""
         rolled, tag = self._rolled_up()
         published = {one.number: one for one in rolled.published}
         last = self.numbers.last(rolled.last)
@@ -106,7 +106,7 @@ class RawDataset:
                 self.files.put(self._key, content)
             else:
                 self.files.replace(self._key, content, tag=tag)
-        except (Taken, Changed):  # another run has done it
+        except StorageError:  # another run has done it, or nobody can write here
             return
 
 

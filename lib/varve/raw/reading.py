@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from varve.errors import StorageError
-from varve.raw.manifest import Manifest
+from varve.raw.manifest import Manifest, RawFile
 from varve.storage import Files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_BLOCK: Final = 2**22  # [bytes] that are read at once
 PART: Final = "_part"  # the name of the file that a record was read from; no two extracts have a file of one name
 
 
@@ -35,15 +36,24 @@ def parts(manifest: Manifest) -> list[str]:
     return [file.name for file in manifest.files if file.role in ("records", "rejects")]
 
 
+def spoiled(files: Files, manifest: Manifest) -> RawFile | None:
+    """The first of the files that `read` and `read_rejects` need that is gone, or not what was landed."""
+    for file in manifest.files:
+        if file.role in ("records", "rejects") and not _is_whole(files, f"{manifest.folder}/{file.name}", file):
+            return file
+    return None
+
+
+def _is_whole(files: Files, key: str, file: RawFile) -> bool:
+    digest, size = hashlib.sha256(), files.size(key)
+    for start in range(0, size or 0, _BLOCK):
+        digest.update(files.read(key, start=start, length=_BLOCK))
+    return size == file.bytes and digest.hexdigest() == file.sha256
+
+
 def _frame(spark: SparkSession, files: Files, manifests: Sequence[Manifest], role: str, schema: str) -> DataFrame:
     keys = [key for manifest in manifests for key in manifest.keys(role)]
     if not keys:
         return spark.createDataFrame([], f"{schema}, {PART} string")
-    for key in keys:
-        if files.size(key) is None:
-            raise StorageError(
-                "a file that the manifest lists is gone", where=f"raw.{manifests[0].table}", found=f"no {key}",
-                remedy="Restore it from a backup, or go on without the extract: bronze --discard.",
-            )  # fmt: skip
     found = spark.read.schema(schema).parquet(*[f"{files.root}/{key}" for key in keys])
     return found.selectExpr("*", f"_metadata.file_name as {PART}")

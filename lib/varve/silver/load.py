@@ -328,7 +328,9 @@ class EntityLoad:
             yield
         except BaseException:
             if any(tally.rejected for tally in tallies.values()):
-                loads.forget(self.lake.root, self.table, batch.name)
+                loads.withdraw(
+                    self.lake.store, self.history.layer, self.history.log_table, batch, table_name=self.table
+                )
             raise
         self._committed(batch)
 

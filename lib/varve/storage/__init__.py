@@ -3,6 +3,7 @@
 * `files.py`: the acts, and the errors that they raise
 * `disk.py`: a folder: sync, link and lock
 * `objects.py`: an object store: S3, Azure, GCS, by conditional requests
+* `read_only.py`: a store that is only looked at
 * `opening.py`: the store that a root names
 * `lines.py`: lines that are added one by one
 * `numbers.py`: objects numbered from 1 without gaps: whoever puts the next number first has it
@@ -16,6 +17,7 @@ from varve.storage.lease import HeldLeases, Holder, Lease, Leases, Watch
 from varve.storage.lines import Lines
 from varve.storage.numbers import Numbers
 from varve.storage.opening import open_files
+from varve.storage.read_only import ReadOnly
 
 __all__ = [
     "Absent",
@@ -29,6 +31,7 @@ __all__ = [
     "Leases",
     "Lines",
     "Numbers",
+    "ReadOnly",
     "Taken",
     "Watch",
     "open_files",

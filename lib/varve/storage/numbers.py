@@ -28,11 +28,16 @@ class Numbers:
         return f"{self.folder}/{number:0{_DIGITS}d}{self.ending}"
 
     def last(self, known: int = 0) -> int:
-        """The last number, 0 if there is none; known: one that is there, from which on to ask (0: list first)."""
+        """The last number, 0 if there is none; known: one that is there, from which on to ask (0: list first).
+
+        Asks for two numbers more: one that somebody has removed hides none behind it, and is not given away again."""
         number = known or max(self.listed(), default=0)
-        while self.files.size(self.key(number + 1)) is not None:
-            number += 1
+        while (further := self._one_of(number + 1, number + 2)) is not None:
+            number = further
         return number
+
+    def _one_of(self, *numbers: int) -> int | None:
+        return next((number for number in numbers if self.files.size(self.key(number)) is not None), None)
 
     def listed(self) -> Iterator[int]:
         """The numbers that a listing shows, sorted; one that somebody has removed is missing."""

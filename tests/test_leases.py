@@ -233,69 +233,39 @@ def must_have_left_nothing(lake: Path, run: str) -> None:
     assert journal.closed(journal.log_of(files, run))
 
 
+def stop(told: str, point: str, of: str = "", how: str = "stop", *, is_slow: bool = True) -> Any:
+    """told: the work, and where in it the run falls asleep."""
+    marks = [pytest.mark.slow] if is_slow else []
+    return pytest.param(told.partition(",")[0], point, of, how, id=told, marks=marks)
+
+
 @pytest.mark.parametrize(
     ("work", "point", "of", "how"),
     [
-        pytest.param("extract", "Landing.publish", "", "stop", id="extract, before it publishes"),
-        pytest.param("extract", "Landing.receive", "", "stop", id="extract, before it reads", marks=pytest.mark.slow),
-        pytest.param(
-            "extract", "Landing.keep", "", "stop",
-            id="extract, before it keeps what it read", marks=pytest.mark.slow,
-        ),
-        pytest.param("extract", "Landing.put", "", "stop", id="extract, between its files", marks=pytest.mark.slow),
-        pytest.param(
-            "extract", "Publisher.take_number", "", "stop",
-            id="extract, at its number", marks=pytest.mark.slow,
-        ),
-        pytest.param("bronze", "Store.append", "shop_ticket", "stop", id="bronze, between rejects and commit"),
-        pytest.param(
-            "bronze", "Store.append_shared", "rejects", "stop",
-            id="bronze, before the rejects", marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "bronze", "DataFrameWriter.save", "shop_ticket", "stop",
-            id="bronze, after it has looked", marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "bronze", "Store.append", "shop_ticket", "inside",
-            id="bronze, while it writes", marks=pytest.mark.slow,
-        ),
-        pytest.param("silver", "Store.append", "ticket_changes", "stop", id="silver"),
-        pytest.param(
-            "silver", "DataFrameWriter.save", "ticket_changes", "stop",
-            id="silver, after it has looked", marks=pytest.mark.slow,
-        ),
-        pytest.param("fold", "Store.replace", "ticket", "stop", id="fold"),
-        pytest.param(
-            "fold", "DataFrameWriter.save", "ticket", "stop",
-            id="fold, after it has looked", marks=pytest.mark.slow,
-        ),
-        pytest.param("fold", "Store.replace", "ticket", "inside", id="fold, while it writes", marks=pytest.mark.slow),
-        pytest.param("gold", "Store.replace", "sales", "stop", id="gold", marks=pytest.mark.slow),
-        pytest.param("gold", "DataFrameWriter.save", "sales", "stop", id="gold, after it has looked"),
-        pytest.param("gold", "Store.replace", "sales", "inside", id="gold, while it writes", marks=pytest.mark.slow),
-        pytest.param("restate", "Store.append", "ticket_changes", "stop", id="restate"),
-        pytest.param(
-            "restate", "DataFrameWriter.save", "ticket_changes", "stop",
-            id="restate, after it has looked", marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "maintain", "Store.append", "ticket_changes", "stop",
-            id="maintain, before the horizon", marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "maintain", "Store.replace", "ticket_changes", "stop",
-            id="maintain, before it anchors", marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "maintain", "DataFrameWriter.mode", "overwrite", "stop",
-            id="maintain, after it has looked", marks=pytest.mark.slow,
-        ),
-        pytest.param("maintain", "Store.compact", "ticket_changes", "stop", id="maintain, before it compacts"),
-        pytest.param(
-            "maintain", "Store.vacuum", "ticket_changes", "stop",
-            id="maintain, before it deletes files", marks=pytest.mark.slow,
-        ),
+        stop("extract, before it publishes", "Landing.publish", is_slow=False),
+        stop("extract, before it reads", "Landing.receive"),
+        stop("extract, before it keeps what it read", "Landing.keep"),
+        stop("extract, between its files", "Landing.put"),
+        stop("extract, at its number", "Publisher.take_number"),
+        stop("bronze, between rejects and commit", "Store.append", "shop_ticket", is_slow=False),
+        stop("bronze, before the rejects", "Store.append_shared", "rejects"),
+        stop("bronze, after it has looked", "DataFrameWriter.save", "shop_ticket"),
+        stop("bronze, while it writes", "Store.append", "shop_ticket", "inside"),
+        stop("silver", "Store.append", "ticket_changes", is_slow=False),
+        stop("silver, after it has looked", "DataFrameWriter.save", "ticket_changes"),
+        stop("fold", "Store.replace", "ticket", is_slow=False),
+        stop("fold, after it has looked", "DataFrameWriter.save", "ticket"),
+        stop("fold, while it writes", "Store.replace", "ticket", "inside"),
+        stop("gold", "Store.replace", "sales"),
+        stop("gold, after it has looked", "DataFrameWriter.save", "sales"),
+        stop("gold, while it writes", "Store.replace", "sales", "inside"),
+        stop("restate", "Store.append", "ticket_changes", is_slow=False),
+        stop("restate, after it has looked", "DataFrameWriter.save", "ticket_changes"),
+        stop("maintain, before the horizon", "Store.append", "ticket_changes"),
+        stop("maintain, before it anchors", "Store.replace", "ticket_changes"),
+        stop("maintain, after it has looked", "DataFrameWriter.mode", "overwrite"),
+        stop("maintain, before it compacts", "Store.compact", "ticket_changes", is_slow=False),
+        stop("maintain, before it deletes files", "Store.vacuum", "ticket_changes"),
     ],
 )
 def test_whoever_wakes_up_leaves_nothing(
@@ -559,7 +529,7 @@ while mine < int(count):
 """
 
 
-@pytest.mark.parametrize("batches", [25, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batches", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_four_processes_take_each_number_once(lake_dir: Path, batches: int) -> None:
     place = str(lake_dir / "bronze" / "t")
     write_deltalake(place, pyarrow.table({"batch": pyarrow.array([], pyarrow.string())}))

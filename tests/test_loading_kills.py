@@ -18,7 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conftest import PYTHONPATH
-from loading_crash import POINTS, arm, run, words_of
+from loading_crash import POINTS, Opened, arm, run, words_of
 from test_loading import contents, copied
 from till import Till
 from varve import arguments
@@ -49,11 +49,6 @@ def act(till: Till, *words: str) -> None:
 def opened(shared_spark: SparkSession) -> Any:
     """Runs of jobs open the session of the tests in the thread that has it, and leave it open."""
 
-    class Opened(Lake):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            assert self.spark is shared_spark
-
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(arguments, "Lake", Opened)
         yield
@@ -65,14 +60,13 @@ def waiting(opened: None, tmp_path_factory: pytest.TempPathFactory) -> Till:
     which is parked, and an extract without its key."""
     till = Till(tmp_path_factory.mktemp("waiting"))
     picture: dict[str, object] = {"mode": "snapshot", "complete": True}
+    ten: list[tuple[str, ...]] = [(str(n), "Vigo", "1") for n in range(1, 11)]
     till.publish(1, entity="e3", records=[("1", "Lugo", "100"), ("z", "Lugo", "5"), ("2", "Lugo", "-5")])
     act(till, "bronze")
     act(till, "silver")
     till.publish(2, records=[("1", "Madrid", "100"), ("x", "Madrid", "5"), ("2", "Madrid", "-5")])
     till.publish(3, records=[("3", "Lugo", "7", "n")], columns=("sale_id", "city", "cents", "new"))
-    till.publish(
-        4, entity="e1", records=[*((str(n), "Vigo", "1") for n in range(1, 11)), ("y", "Vigo", "1")], **picture
-    )
+    till.publish(4, entity="e1", records=[*ten, ("y", "Vigo", "1")], **picture)
     till.publish(5, entity="e1", records=[("1", "Vigo", "2")], **picture)
     till.publish(6, entity="e2", records=[("Vigo", "1")], columns=("city", "cents"))
     return till

@@ -128,7 +128,6 @@ def before(point: str, by_hand: str) -> tuple[tuple[str, ...], ...]:
 
 FAST: Final = {
     ("bronze, rejects recorded", "discard"),
-    ("bronze, committed", "rerun"),
     ("silver, rejects recorded", "accept"),
 }
 
@@ -152,7 +151,6 @@ def test_gone_on_with_after_a_kill(
     found = contents(till.lake)
     assert found == undisturbed[point, by_hand]
     act(till, "bronze")
-    act(till, "silver")
     assert contents(till.lake) == found
 
 
@@ -164,7 +162,7 @@ def started(root: Path, mark: Path, job: str, *point: str) -> subprocess.Popen[b
 
 
 @pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=[] if p == "bronze, rejects recorded" else [pytest.mark.slow]) for p in POINTS]
+    "point", [pytest.param(p, marks=[] if p == "bronze, committed" else [pytest.mark.slow]) for p in POINTS]
 )
 def test_killed_and_run_again(
     tmp_path: Path, spark: SparkSession, pictures: Mapping[str, Till], waiting: Till, point: str
@@ -201,6 +199,7 @@ def test_two_processes_go_on_after_a_kill(
     assert contents(till.lake) == contents(pictures["end"].lake)
 
 
+@pytest.mark.slow
 def test_the_tests_of_pictures_see_what_was_left(
     tmp_path: Path, spark: SparkSession, pictures: Mapping[str, Till], monkeypatch: pytest.MonkeyPatch
 ) -> None:

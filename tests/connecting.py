@@ -12,7 +12,7 @@ from varve.connect.database.sqlite import Sqlite
 from varve.connect.files import Files
 from varve.contract import Contract
 from varve.raw import Manifest
-from varve.storage import Disk
+from varve.storage import open_files
 
 CONNECTORS: Mapping[str, Connector] = {"files": Files(), "sqlite": Sqlite()}
 FIXED = {"country": "ES", "entity": "iberia1"}
@@ -40,18 +40,18 @@ def dataset_of(source: Source, contract: Contract) -> Dataset:
     return Dataset(source, source.dataset_name(entry), options, scope, contract, CONNECTORS[source.kind])
 
 
-def raw_of(lake: Path) -> raw.RawDataset:
-    """The extracts of the dataset `d` of the source `s` in a lake on this disk."""
-    return raw.RawDataset(Disk(lake), "s", "d")
+def raw_of(lake: Path | str) -> raw.RawDataset:
+    """The extracts of the dataset `d` of the source `s` in a lake: a folder, or the URL of a store."""
+    return raw.RawDataset(open_files(str(lake)), "s", "d")
 
 
-def planned(lake: Path, dataset: Dataset, *, expected: bool = False) -> Plan:
+def planned(lake: Path | str, dataset: Dataset, *, expected: bool = False) -> Plan:
     """What one run would land."""
     with raw.publishing(raw_of(lake)) as publisher:
         return CONNECTORS[dataset.system.kind].plan(dataset, publisher, expected=expected)
 
 
-def landed(lake: Path, dataset: Dataset) -> list[Manifest]:
+def landed(lake: Path | str, dataset: Dataset) -> list[Manifest]:
     """What one run lands, in its order."""
     with raw.publishing(raw_of(lake)) as publisher:
         plan = CONNECTORS[dataset.system.kind].plan(dataset, publisher, expected=False)

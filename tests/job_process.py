@@ -1,12 +1,11 @@
 """Jobs in a process of their own that stops at a point of its work: `python job_process.py [session]`.
 
-Standard input says what to run, a line of JSON per job: `{"job": …, "words": [...], "point": …, "of": …, "how": …}`.
-Of every job a line comes back: `{"code": …, "output": …}`. With `session` all of them share one Spark session.
+Standard input says what to run, a line of JSON per job, see `Worker.ask`. What a job says goes to the file `output`,
+and a line `exit N` comes back. With `session` all of them share one Spark session.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -91,15 +90,14 @@ def main(*words: str) -> None:
         session.build(SETTINGS, app="job-process")
     for line in sys.stdin:
         told = json.loads(line)
-        output = io.StringIO()
-        with redirect_stdout(output), redirect_stderr(output):
+        with Path(told["output"]).open("w", buffering=1) as out, redirect_stdout(out), redirect_stderr(out):
             if point := told.get("point"):
                 how = told.get("how", "stop")
                 with stopping(point, told.get("of", ""), stop_at(Path(told["mark"]), how), how):
                     code = launched(told["job"], *told["words"], has_session=bool(words))
             else:
                 code = launched(told["job"], *told["words"], has_session=bool(words))
-        print(json.dumps({"code": code, "output": output.getvalue()}), flush=True)
+        print(f"exit {code}", flush=True)
 
 
 if __name__ == "__main__":

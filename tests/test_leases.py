@@ -32,34 +32,28 @@ from varve.storage import Disk, Holder, Leases
 from written_conf import write, write_contract
 
 SECONDS = 1.5  # after which a process that is asleep is taken for dead
-SCOPE = {"scope_country": "ES", "scope_entity": "iberia1"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How a job ended."""
-
-    code: int
-    output: str
 
 
 class Worker:
     """A process that runs jobs and may stop in them, see `job_process`."""
 
     def __init__(self, folder: Path, *words: str) -> None:
-        self.mark = folder / f"mark-{time.monotonic_ns()}"
+        self.mark, self.output = folder / f"mark-{os.urandom(4).hex()}", folder / f"output-{os.urandom(4).hex()}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("VARVE_", "SPARK_", "PYSPARK_"))}
         self.process = subprocess.Popen(
             [sys.executable, str(PROJECT / "tests" / "job_process.py"), *words],
-            env=environment | {"PYTHONPATH": PYTHONPATH}, cwd=folder, text=True, start_new_session=True,
+            env=environment | {"PYTHONPATH": PYTHONPATH, "COLUMNS": "400"}, cwd=folder, text=True,
+            start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
     def ask(self, job: str, *words: str, point: str = "", of: str = "", how: str = "stop") -> None:
         """Begin a job, that is to stop at a point."""
         assert self.process.stdin is not None
-        told = {"job": job, "words": words, "point": point, "of": of, "how": how, "mark": str(self.mark)}
-        print(json.dumps(told), file=self.process.stdin, flush=True)
+        told = {"job": job, "words": words, "point": point, "of": of, "how": how}
+        self.output.unlink(missing_ok=True)
+        files = {"mark": str(self.mark), "output": str(self.output)}
+        print(json.dumps(told | files), file=self.process.stdin, flush=True)
 
     def reached(self) -> None:
         """Wait until it has stopped."""
@@ -72,12 +66,21 @@ class Worker:
         until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it does not fall asleep")
 
     def wake(self) -> None:
-        self.mark.unlink(missing_ok=True)
+        """Let it go on, whichever way it has stopped."""
+        self.mark.unlink()
         os.killpg(self.process.pid, signal.SIGCONT)
 
-    def answer(self) -> Answer:
+    def says(self, text: str) -> None:
+        """Wait until it has said something."""
+        until(lambda: self.output.exists() and text in self.output.read_text(), f"it does not say {text}")
+
+    def answer(self) -> tuple[int, str]:
+        """The exit code of the job, and all that it said."""
         assert self.process.stdout is not None
-        return Answer(**json.loads(self.process.stdout.readline()))
+        code = next(
+            line.removeprefix("exit ") for line in self.process.stdout if line.startswith("exit ")
+        )  # or Spark's
+        return int(code), self.output.read_text()
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -94,8 +97,8 @@ def worker(folder: Path, *words: str) -> Iterator[Worker]:
         one.kill()
 
 
-def until(holds: Callable[[], bool], complaint: str, *, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+def until(holds: Callable[[], bool], complaint: str) -> None:
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end, complaint
         time.sleep(0.01)
@@ -211,7 +214,7 @@ def unlisted(lake: Path) -> set[str]:
     dataset = RawDataset(Disk(lake), "shop", "ticket")
     manifests = [dataset.manifest(one.number) for one in dataset.catalog()]
     listed = {f"{manifest.folder}/{file.name}" for manifest in manifests for file in manifest.files}
-    there = {entry.key for entry in dataset.files.list("raw") if "/manifests/" not in entry.key}
+    there = {entry.key for entry in dataset.files.list(dataset.folder) if "/manifests/" not in entry.key}
     return there - listed
 
 
@@ -271,9 +274,205 @@ def test_whoever_wakes_up_leaves_nothing(
     assert launched(one.job, *words, "--run-id", "awake") == 0, capfd.readouterr()
     assert contents(lake) == contents(one.after)
     sleeper.wake()
-    woken = sleeper.answer()
-    assert woken.code == 4, woken.output
-    assert "another run" in woken.output
+    code, output = sleeper.answer()
+    assert code == 4, output
+    assert "another run" in output
     assert contents(lake) == contents(one.after)
     must_have_left_nothing(lake, "asleep")
     assert launched("audit", *one.words[-2:], "--lake", str(lake)) == 0
+
+
+# --- Side by side, and one after the other
+
+
+class Shop(House):
+    """A second table beside that of the tickets. hasty: waits for nobody; patient: believes in a holder for long."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        scope = {"country": "ES", "entity": "iberia1"}
+        dated = {"format": "csv", "declared_date": r"(\d{4}-\d{2}-\d{2})"}
+        datasets = {
+            name: {"contract": f"shop_{name}", "path": f"{name}s_*.csv", **dated} for name in ("ticket", "visit")
+        }
+        source = {"source": "shop", "kind": "files", "root": "incoming", "scope": scope, "datasets": datasets}
+        write(self.conf, "sources/shop.yml", source)
+        visit = [{"name": "visit_id", "physicalType": "bigint", **KEY}]
+        write_contract(self.conf, "shop_visit", {"layer": "bronze"}, visit)
+        self.deliver("2026-03-01", (1, "madrid", 1050))
+        (root / "incoming" / "visits_2026-03-01.csv").write_text("visit_id\n1\n2\n")
+        self.hasty, self.patient = root / "hasty", root / "patient"
+        for conf, limits in ((self.hasty, (1.5, 0.5)), (self.patient, (60.0, 120.0))):
+            shutil.copytree(self.conf, conf)
+            write(conf, "local.yml", {"leases": {"seconds": limits[0], "wait_seconds": limits[1]}})
+
+    def words(self, table: str, run: str, *, conf: str = "conf") -> list[str]:
+        """Of an extract of one table."""
+        place = ["--conf", str(self.root / conf), "--lake", str(self.lake)]
+        return ["--source", "shop", "--dataset", table, "--run-id", run, *place]
+
+    def held(self) -> list[str]:
+        """What is held of datasets, by whom."""
+        leases = Leases(Disk(self.lake), holder=Holder.here(job="test", run_id="test"))
+        return [f"{one.name} {one.holder.run_id}" for one in leases.holders() if one.name.startswith("raw.")]
+
+    def told(self) -> list[tuple[str, str, str | None]]:
+        """The rows of the ledger."""
+        return sorted((row["run_id"], row["status"], row["table_name"] or "") for row in rows(self.lake, "ops", "runs"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker]]:
+    """Two processes without a session."""
+    folder = tmp_path_factory.mktemp("pair")
+    with worker(folder) as one, worker(folder) as other:
+        yield one, other
+
+
+def test_two_tables_are_worked_on_side_by_side(shop: Shop, pair: tuple[Worker, Worker]) -> None:
+    for one, table in zip(pair, ("ticket", "visit"), strict=True):
+        one.ask("extract", *shop.words(table, table), point="Landing.publish", how="hold")
+    for one in pair:
+        one.reached()
+    assert shop.held() == ["raw.shop_ticket ticket", "raw.shop_visit visit"]
+    for one in pair:
+        one.wake()
+    assert [one.answer()[0] for one in pair] == [0, 0]
+    assert shop.told() == [("ticket", "done", "raw.shop_ticket"), ("visit", "done", "raw.shop_visit")]
+
+
+def test_bronze_of_two_tables_side_by_side(shop: Shop, sleeper: Worker, spark: SparkSession) -> None:
+    place = ["--conf", str(shop.conf), "--lake", str(shop.lake)]
+    assert launched("extract", *place) == 0
+    sleeper.ask("bronze", "--table", "shop_ticket", *place, point="Store.append", of="shop_ticket", how="hold")
+    sleeper.reached()
+    assert launched("bronze", "--table", "shop_visit", *place) == 0
+    assert len(rows(shop.lake, "bronze", "shop_visit")) == 2
+    assert rows(shop.lake, "bronze", "shop_ticket") == []
+    sleeper.wake()
+    assert sleeper.answer()[0] == 0
+    assert len(rows(shop.lake, "bronze", "shop_ticket")) == 1
+
+
+def test_of_two_on_one_table_the_second_waits_and_says_for_whom(shop: Shop, pair: tuple[Worker, Worker]) -> None:
+    first, second = pair
+    first.ask("extract", *shop.words("ticket", "first"), point="Landing.publish", how="hold")
+    first.reached()
+    holder = f"held by extract, process {first.process.pid} on {os.uname().nodename} since "
+    second.ask("extract", *shop.words("ticket", "hasty", conf="hasty"))
+    code, output = second.answer()
+    assert code == 4
+    assert "raw.shop_ticket is being worked on by another run" in output
+    assert holder.removeprefix("held by ") in output
+    second.ask("extract", *shop.words("ticket", "second"))
+    second.says(f"waiting for raw.shop_ticket: {holder}")
+    first.wake()
+    assert [one.answer()[0] for one in pair] == [0, 0]
+    rest = [("hasty", "failed", "raw.shop_ticket"), ("second", "done", "raw.shop_ticket")]
+    assert [one for one in shop.told() if one[1] != "skipped"] == [("first", "done", "raw.shop_ticket"), rest[0]]
+    assert RawDataset(Disk(shop.lake), "shop", "ticket").catalog().last == 1
+
+
+def test_the_holder_is_killed_and_the_second_goes_on_at_once(shop: Shop, pair: tuple[Worker, Worker]) -> None:
+    _, second = pair
+    with worker(shop.root) as first:
+        first.ask("extract", *shop.words("ticket", "first", conf="patient"), point="Landing.publish", how="hold")
+        first.reached()
+        second.ask("extract", *shop.words("ticket", "second", conf="patient"))
+        second.says("waiting for raw.shop_ticket")
+        first.kill()
+        killed = time.monotonic()
+        code, output = second.answer()
+        assert code == 0, output
+        assert time.monotonic() - killed < 30, "half of what the lease lasts"
+    failed = [("first", "failed", ""), ("first", "failed", "raw.shop_ticket")]
+    assert shop.told() == [*failed, ("second", "done", "raw.shop_ticket")]
+
+
+# --- The ledger's rows, once
+
+
+def test_two_runs_of_one_id_come_one_after_the_other(shop: Shop, pair: tuple[Worker, Worker]) -> None:
+    first, second = pair
+    first.ask("extract", *shop.words("ticket", "same"), point="Landing.publish", how="hold")
+    first.reached()
+    second.ask("extract", *shop.words("visit", "same"))
+    second.says("waiting for run.same: held by extract")
+    first.wake()
+    assert [one.answer()[0] for one in pair] == [0, 0]
+    assert shop.told() == [("same", "done", "raw.shop_ticket"), ("same", "done", "raw.shop_visit")]
+
+
+def test_a_killed_run_is_told_of_by_one_of_the_same_id(shop: Shop, pair: tuple[Worker, Worker]) -> None:
+    with worker(shop.root) as first:
+        first.ask("extract", *shop.words("ticket", "same"), point="Landing.publish", how="hold")
+        first.reached()
+        first.kill()
+    pair[1].ask("extract", *shop.words("ticket", "same"))
+    assert pair[1].answer()[0] == 0
+    killed = [("same", "failed", ""), ("same", "failed", "raw.shop_ticket")]
+    assert shop.told() == [("same", "done", "raw.shop_ticket"), *killed]
+
+
+@pytest.mark.parametrize("how", ["together", "one asleep"])
+def test_a_killed_run_is_taken_in_once_by_two(shop: Shop, pair: tuple[Worker, Worker], how: str) -> None:
+    """Asleep: when it has looked what the table lacks, and is about to add it."""
+    with worker(shop.root) as dead:
+        dead.ask("extract", *shop.words("ticket", "dead"), point="Landing.publish", how="hold")
+        dead.reached()
+        dead.kill()
+    first, second = pair
+    is_asleep = how == "one asleep"
+    first.ask("extract", *shop.words("visit", "first"), **({"point": "ops._write", "of": "runs"} if is_asleep else {}))
+    if is_asleep:
+        first.asleep()
+    second.ask("extract", *shop.words("ticket", "second"))
+    assert second.answer()[0] == 0
+    if is_asleep:
+        first.wake()
+    assert first.answer()[0] == 0
+    told = [one for one in shop.told() if one[0] == "dead"]
+    assert told == [("dead", "failed", ""), ("dead", "failed", "raw.shop_ticket")]
+    assert {("first", "done", "raw.shop_visit"), ("second", "done", "raw.shop_ticket")} < {*shop.told()}
+    assert Disk(shop.lake).size("leases/run.dead.json") is None
+
+
+def lasts_until_others_look_dead(one: Worker, shop: Shop) -> None:
+    """A run on another table, that sees the others at its begin and at its end."""
+    one.ask("extract", *shop.words("visit", "awake"), point="Landing.publish", how="hold")
+    one.reached()
+    time.sleep(SECONDS + 0.2)
+    one.wake()
+    assert one.answer()[0] == 0
+
+
+def test_a_run_that_slept_before_its_rows_were_in_tells_them_once_and_rightly(
+    shop: Shop, pair: tuple[Worker, Worker]
+) -> None:
+    first, second = pair
+    first.ask("extract", *shop.words("ticket", "asleep"), point="ops._write", of="runs")
+    first.asleep()
+    lasts_until_others_look_dead(second, shop)
+    assert ("asleep", "done", "raw.shop_ticket") in shop.told(), "its log says so"
+    first.wake()
+    assert first.answer()[0] == 0
+    assert shop.told() == [("asleep", "done", "raw.shop_ticket"), ("awake", "done", "raw.shop_visit")]
+
+
+def test_a_run_that_slept_and_was_not_overtaken_goes_on(shop: Shop, pair: tuple[Worker, Worker]) -> None:
+    """Another run took it for dead, and did nothing of its work."""
+    first, second = pair
+    first.ask("extract", *shop.words("ticket", "asleep"), point="Landing.publish")
+    first.asleep()
+    lasts_until_others_look_dead(second, shop)
+    killed = [("asleep", "failed", ""), ("asleep", "failed", "raw.shop_ticket")]
+    assert [one for one in shop.told() if one[0] == "asleep"] == killed
+    first.wake()
+    assert first.answer()[0] == 0
+    assert [one for one in shop.told() if one[0] == "asleep"] == [("asleep", "done", "raw.shop_ticket")]
+    assert unlisted(shop.lake) == set()

@@ -1,4 +1,4 @@
-"""The landing zone: the manifest is the commit, whatever dies on the way."""
+"""The landing zone on every kind of store: the manifest is the commit, whatever dies on the way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from varve.errors import OvertakenError, StorageError
 from varve.framing import Framed
 from varve.raw import Catalog, Manifest, Origin, RawDataset, publishing
 from varve.raw.manifest import encode
-from varve.storage import Disk
+from varve.storage import Disk, Files, open_files
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -36,101 +36,115 @@ def draft(id_: str = "a1", **changes: object) -> Manifest:
 RECORDS = [Framed(1, "1,a", ("1", "a")), Framed(2, "2", reason="short"), Framed(3, "3,c", ("3", None))]
 
 
-def of(lake: Path) -> RawDataset:
-    return RawDataset(Disk(lake), "s", "d")
+def of(files: Files) -> RawDataset:
+    return RawDataset(files, "s", "d")
 
 
-def land(lake: Path, manifest: Manifest) -> Manifest:
-    with publishing(of(lake)) as publisher, publisher.landing(manifest) as landing:
+def land(files: Files, manifest: Manifest) -> Manifest:
+    with publishing(of(files)) as publisher, publisher.landing(manifest) as landing:
         landing.frame(RECORDS, ["k", "v"])
         return landing.publish(manifest)
 
 
+def keys_of(files: Files) -> list[str]:
+    return [entry.key for entry in files.list("")]
+
+
 def files_of(lake: Path) -> list[str]:
+    """Every file there is, those that no listing shows among them."""
     return sorted(p.relative_to(lake).as_posix() for p in lake.rglob("*") if p.is_file())
 
 
-def test_layout_and_content(lake_dir: Path) -> None:
-    land(lake_dir, draft())
-    found = of(lake_dir).manifest(1)
+@pytest.fixture
+def files(root: str) -> Files:
+    """An empty lake on each kind of store."""
+    return open_files(root)
+
+
+def test_layout_and_content(files: Files, tmp_path: Path) -> None:
+    land(files, draft())
+    found = of(files).manifest(1)
     folder = "raw/s/d/country=ES/entity=iberia1/day=2026-03-01/extract=a1"
     assert found.folder == folder
     names = {file.role: file.name for file in found.files}
     assert re.fullmatch("part-[0-9a-f]{8}-00000.parquet", names["records"])
     listed = [f"{folder}/{name}" for name in names.values()]
-    assert files_of(lake_dir) == sorted([*listed, "raw/s/d/manifests/000000000001.json"])
+    assert keys_of(files) == sorted([*listed, "raw/s/d/manifests/000000000001.json"])
     assert [(f.role, f.rows) for f in found.files] == [("records", 2), ("rejects", 1)]
     for file in found.files:
-        content = (lake_dir / folder / file.name).read_bytes()
+        content = files.read(f"{folder}/{file.name}")
         assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    local = tmp_path / "part.parquet"
+    local.write_bytes(files.read(f"{folder}/{names['records']}"))
     with duckdb.connect() as db:
-        parts = lake_dir / folder / "part-*.parquet"
-        rows = db.execute(f"SELECT * FROM read_parquet('{parts}', hive_partitioning=false)").fetchall()
+        rows = db.execute(f"SELECT * FROM read_parquet('{local}')").fetchall()
     assert rows == [(1, "1,a", "1", "a"), (3, "3,c", "3", None)]
 
 
-def test_without_publish_nothing_remains(lake_dir: Path) -> None:
-    with publishing(of(lake_dir)) as publisher:
+def test_without_publish_nothing_remains(files: Files) -> None:
+    with publishing(of(files)) as publisher:
         with publisher.landing(draft()) as landing:
             landing.frame(RECORDS, ["k", "v"])
-            assert len(files_of(lake_dir)) == 3, "two files, and the note of the attempt"
-        assert files_of(lake_dir) == []
+            assert len(keys_of(files)) == 3, "two files, and the note of the attempt"
+        assert keys_of(files) == []
 
 
-def test_a_landed_extract_is_never_replaced(lake_dir: Path) -> None:
-    land(lake_dir, draft())
+def test_a_landed_extract_is_never_replaced(files: Files) -> None:
+    land(files, draft())
     with pytest.raises(StorageError, match="landed already"):
-        land(lake_dir, draft(started_at=datetime(2026, 3, 2, tzinfo=UTC)))
+        land(files, draft(started_at=datetime(2026, 3, 2, tzinfo=UTC)))
 
 
-def test_who_publishes_second_is_overtaken(lake_dir: Path) -> None:
+def test_who_publishes_second_is_overtaken(files: Files) -> None:
     """Two that hold the right to land at once: the number that one takes is the fence for the other."""
-    with publishing(of(lake_dir)) as slow, slow.landing(draft("slow")) as landing:
+    with publishing(of(files)) as slow, slow.landing(draft("slow")) as landing:
         landing.frame(RECORDS, ["k", "v"])
-        fast = land(lake_dir, draft("fast"))
+        fast = land(files, draft("fast"))
         with pytest.raises(OvertakenError, match="another run has published"):
             landing.publish(draft("slow"))
-    assert [one.id for one in of(lake_dir).catalog()] == ["fast"]
+    assert [one.id for one in of(files).catalog()] == ["fast"]
     expected = [*(f"{fast.folder}/{file.name}" for file in fast.files), "raw/s/d/manifests/000000000001.json"]
-    assert files_of(lake_dir) == sorted(expected), "of the other nothing is left"
+    assert keys_of(files) == sorted(expected), "of the other nothing is left"
 
 
-def test_what_a_dead_attempt_left_goes_once_it_can_never_be_published(lake_dir: Path) -> None:
+def test_what_a_dead_attempt_left_goes_once_it_can_never_be_published(files: Files) -> None:
     """While its number is free, its writer may only sleep: then its files stay."""
-    with publishing(of(lake_dir)) as publisher:
+    with publishing(of(files)) as publisher:
         attempt = publisher.landing(draft("dead"))
         attempt.__enter__()
         attempt.frame(RECORDS, ["k", "v"])
-    left = files_of(lake_dir)
-    with publishing(of(lake_dir)):
-        assert files_of(lake_dir) == left
-    other = land(lake_dir, draft("other", scope_entity="iberia2"))
+    left = keys_of(files)
+    with publishing(of(files)):
+        assert keys_of(files) == left
+    other = land(files, draft("other", scope_entity="iberia2"))
     expected = [*(f"{other.folder}/{file.name}" for file in other.files), "raw/s/d/manifests/000000000001.json"]
-    assert files_of(lake_dir) == sorted(expected)
+    assert keys_of(files) == sorted(expected)
 
 
-def test_what_the_disk_changed_is_not_published(lake_dir: Path) -> None:
-    with publishing(of(lake_dir)) as publisher, publisher.landing(draft()) as landing:
+def test_what_the_store_changed_is_not_published(files: Files) -> None:
+    with publishing(of(files)) as publisher, publisher.landing(draft()) as landing:
         landing.frame(RECORDS, ["k", "v"])
-        [part] = lake_dir.rglob("part-*.parquet")
-        part.write_bytes(part.read_bytes()[:-1] + b"X")
+        [part] = [key for key in keys_of(files) if "/part-" in key]
+        content, tag = files.read_tagged(part)
+        files.replace(part, content[:-1] + b"X", tag=tag)
         with pytest.raises(StorageError, match="does not hold what was written"):
             landing.publish(draft())
-    assert list(of(lake_dir).catalog()) == []
+    assert list(of(files).catalog()) == []
 
 
-def test_an_edited_manifest_is_an_error(lake_dir: Path) -> None:
-    land(lake_dir, draft())
-    (lake_dir / "raw/s/d/manifests/000000000001.json").write_text("{")
+def test_an_edited_manifest_is_an_error(files: Files) -> None:
+    land(files, draft())
+    manifest = "raw/s/d/manifests/000000000001.json"
+    files.replace(manifest, b"{", tag=files.read_tagged(manifest)[1])
     with pytest.raises(StorageError, match="this is no manifest"):
-        of(lake_dir).catalog()
+        of(files).catalog()
 
 
-def test_order_is_that_of_the_pictures(lake_dir: Path) -> None:
+def test_order_is_that_of_the_pictures(files: Files) -> None:
     for id_, day in (("b", 2), ("c", 1), ("a", 2)):
-        land(lake_dir, draft(id_, as_of=datetime(2026, 1, day, tzinfo=UTC)))
-    assert [m.id for m in of(lake_dir).catalog().in_order()] == ["c", "b", "a"]
-    assert [m.number for m in of(lake_dir).catalog()] == [1, 2, 3]
+        land(files, draft(id_, as_of=datetime(2026, 1, day, tzinfo=UTC)))
+    assert [m.id for m in of(files).catalog().in_order()] == ["c", "b", "a"]
+    assert [m.number for m in of(files).catalog()] == [1, 2, 3]
 
 
 class Opened(Disk):
@@ -173,13 +187,27 @@ def test_what_is_known_is_not_opened_again(lake_dir: Path, published: int, opene
     assert Opened.opened <= opened
 
 
-def test_a_manifest_that_is_gone_is_missing_and_its_number_stays_taken(lake_dir: Path) -> None:
+def test_a_manifest_that_is_gone_is_missing_and_its_number_stays_taken(files: Files) -> None:
     for id_ in "abc":
-        land(lake_dir, draft(id_))
-    (lake_dir / "raw/s/d/manifests/000000000002.json").unlink()
-    catalog = of(lake_dir).catalog()
+        land(files, draft(id_))
+    files.delete("raw/s/d/manifests/000000000002.json")
+    catalog = of(files).catalog()
     assert ([one.id for one in catalog], catalog.last) == (["a", "c"], 3)
-    assert land(lake_dir, draft("d")).number == 4
+    assert land(files, draft("d")).number == 4
+
+
+def test_what_is_published_is_rolled_up_and_the_roll_up_is_only_a_cache(files: Files) -> None:
+    dataset = of(files)
+    for number in range(1, 66):
+        dataset.numbers.put(number, encode(draft(f"e{number}")))
+    first = dataset.catalog()
+    assert (first.last, len(first.published)) == (65, 65)
+    assert [entry.key for entry in files.list("index")] == ["index/raw/s_d"]
+    land(files, draft("new"))
+    assert [one.id for one in dataset.catalog()] == [*(f"e{number}" for number in range(1, 66)), "new"]
+    files.delete("index/raw/s_d")
+    assert dataset.catalog().last == 66
+    assert [entry.key for entry in files.list("index")] == ["index/raw/s_d"], "made again"
 
 
 def test_fields_that_appear_later(lake_dir: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +223,7 @@ def test_fields_that_appear_later(lake_dir: Path, spark: SparkSession, monkeypat
 
         return growing()  # type: ignore[return-value]
 
-    with publishing(of(lake_dir)) as publisher, publisher.landing(draft()) as landing:
+    with publishing(of(Disk(lake_dir))) as publisher, publisher.landing(draft()) as landing:
         assert landing.frame(records(), names) == (3, 0)
         manifest = landing.publish(draft(columns=tuple(names), rows=3))
     assert len(manifest.keys("records")) == 2
@@ -267,7 +295,7 @@ def published(lake: Path) -> dict[str, tuple[object, ...]]:
     """Everything that readers see, apart from the clock."""
     return {
         m.id: (m.origin.path, m.rows, m.rejected, m.scopes, m.columns, [(f.role, f.rows, f.sha256) for f in m.files])
-        for m in (of(lake).manifest(one.number) for one in of(lake).catalog())
+        for m in (of(Disk(lake)).manifest(one.number) for one in of(Disk(lake)).catalog())
     }
 
 
@@ -290,7 +318,7 @@ def test_killed_anywhere_then_run_again_equals_undisturbed(tmp_path: Path) -> No
         again = landing_process(lake, folder, 0)
         assert again.returncode == 0, again.stderr
         assert published(lake) == expected, f"killed at act {dies_at}"
-        listed = {f"{m.folder}/{f.name}" for m in map(of(lake).manifest, (1, 2)) for f in m.files}
+        listed = {f"{m.folder}/{f.name}" for m in map(of(Disk(lake)).manifest, (1, 2)) for f in m.files}
         # Notes of some bytes that were being put stay, hidden from every listing; of what was framed nothing does.
-        left = {name for name in files_of(lake) if "/manifests/" not in name and "/." not in name}
+        left = {name for name in files_of(Disk(lake)) if "/manifests/" not in name and "/." not in name}
         assert left == listed, f"killed at act {dies_at}"

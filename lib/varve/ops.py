@@ -173,12 +173,12 @@ def _write(
     root: Path, table: str, log: DeltaTable | None, rows: Sequence[Mapping[str, Any]], *, is_next: bool,
     instead_of: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """One commit. is_next: right after the version of `log`, else refused."""
+    """One commit. is_next: right after the version of `log`, the first where there is none; else refused."""
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
 
     properties = CommitProperties(max_commit_retries=0 if is_next else MOST_RETRIES)
-    mode: Any = {"mode": "append"}
+    mode: Any = {"mode": "error" if is_next and log is None else "append"}
     if log is not None and instead_of:
         mode = {"mode": "overwrite", "predicate": _has_id(instead_of)}
     write_deltalake(

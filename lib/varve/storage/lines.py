@@ -10,14 +10,16 @@ from contextlib import suppress
 from typing import Final
 
 from varve.storage.disk import Disk, disk_errors, make_folder
-from varve.storage.files import Absent, Files
+from varve.storage.files import Absent, Files, Taken
 from varve.storage.numbers import Numbers
 
 _TAIL: Final = 2**16  # [bytes] that the last line of a file is looked for in, before the whole file is read
 
 
 class Lines:
-    """The lines of one key; for one writer at a time. None of them holds a line break."""
+    """The lines of one key. None of them is empty or holds a line break.
+
+    Several may write at once, and each line is there once, in some order; meant is one writer at a time."""
 
     def __init__(self, files: Files, key: str) -> None:
         self.key = key
@@ -40,9 +42,12 @@ class Lines:
         """Add a line; the operating system, or the store, has it when this returns."""
         if self._disk is None:
             self._last = self._last or self._numbers.last()
-            self._numbers.put(self._last + 1, line)
-            self._last += 1
-            return
+            while True:
+                with suppress(Taken):  # by whoever took this writer for dead
+                    self._numbers.put(self._last + 1, line)
+                    self._last += 1
+                    return
+                self._last = self._numbers.last(self._last)
         with disk_errors(self._disk.folder / self.key):
             if self._handle is None:
                 self._handle = self._opened(self._disk)

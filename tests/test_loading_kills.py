@@ -39,7 +39,7 @@ BY_HAND: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 def act(till: Till, *words: str) -> None:
     """A job, whose extract x000006 or snapshot x000005 is parked unless a person has decided; or other contracts."""
     if words == ("contract",):
-        Till(till.root, rule="cents >= -10").contracts(more=("new",))
+        Till(till.root, rule="cents >= -10").contracts(evolve="add")
         return
     code = run(till.root, *words)
     assert code in (0, PARKED), f"{words} ended with {code}"

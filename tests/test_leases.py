@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow
 import pytest
-from deltalake import DeltaTable, QueryBuilder
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from pyspark.sql import SparkSession
 
 from conftest import PROJECT, PYTHONPATH
@@ -98,7 +98,7 @@ def worker(folder: Path, *words: str) -> Iterator[Worker]:
 
 
 def until(holds: Callable[[], bool], complaint: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not holds():
         assert time.monotonic() < end, complaint
         time.sleep(0.01)
@@ -237,29 +237,65 @@ def must_have_left_nothing(lake: Path, run: str) -> None:
     ("work", "point", "of", "how"),
     [
         pytest.param("extract", "Landing.publish", "", "stop", id="extract, before it publishes"),
-        pytest.param("extract", "Landing.receive", "", "stop", id="extract, before it reads"),
-        pytest.param("extract", "Landing.keep", "", "stop", id="extract, before it keeps what it read"),
-        pytest.param("extract", "Landing.put", "", "stop", id="extract, between its files"),
-        pytest.param("extract", "Publisher.take_number", "", "stop", id="extract, at its number"),
+        pytest.param("extract", "Landing.receive", "", "stop", id="extract, before it reads", marks=pytest.mark.slow),
+        pytest.param(
+            "extract", "Landing.keep", "", "stop",
+            id="extract, before it keeps what it read", marks=pytest.mark.slow,
+        ),
+        pytest.param("extract", "Landing.put", "", "stop", id="extract, between its files", marks=pytest.mark.slow),
+        pytest.param(
+            "extract", "Publisher.take_number", "", "stop",
+            id="extract, at its number", marks=pytest.mark.slow,
+        ),
         pytest.param("bronze", "Store.append", "shop_ticket", "stop", id="bronze, between rejects and commit"),
-        pytest.param("bronze", "Store.append_shared", "rejects", "stop", id="bronze, before the rejects"),
-        pytest.param("bronze", "DataFrameWriter.save", "shop_ticket", "stop", id="bronze, after it has looked"),
-        pytest.param("bronze", "Store.append", "shop_ticket", "inside", id="bronze, while it writes"),
+        pytest.param(
+            "bronze", "Store.append_shared", "rejects", "stop",
+            id="bronze, before the rejects", marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "bronze", "DataFrameWriter.save", "shop_ticket", "stop",
+            id="bronze, after it has looked", marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "bronze", "Store.append", "shop_ticket", "inside",
+            id="bronze, while it writes", marks=pytest.mark.slow,
+        ),
         pytest.param("silver", "Store.append", "ticket_changes", "stop", id="silver"),
-        pytest.param("silver", "DataFrameWriter.save", "ticket_changes", "stop", id="silver, after it has looked"),
+        pytest.param(
+            "silver", "DataFrameWriter.save", "ticket_changes", "stop",
+            id="silver, after it has looked", marks=pytest.mark.slow,
+        ),
         pytest.param("fold", "Store.replace", "ticket", "stop", id="fold"),
-        pytest.param("fold", "DataFrameWriter.save", "ticket", "stop", id="fold, after it has looked"),
-        pytest.param("fold", "Store.replace", "ticket", "inside", id="fold, while it writes"),
-        pytest.param("gold", "Store.replace", "sales", "stop", id="gold"),
+        pytest.param(
+            "fold", "DataFrameWriter.save", "ticket", "stop",
+            id="fold, after it has looked", marks=pytest.mark.slow,
+        ),
+        pytest.param("fold", "Store.replace", "ticket", "inside", id="fold, while it writes", marks=pytest.mark.slow),
+        pytest.param("gold", "Store.replace", "sales", "stop", id="gold", marks=pytest.mark.slow),
         pytest.param("gold", "DataFrameWriter.save", "sales", "stop", id="gold, after it has looked"),
-        pytest.param("gold", "Store.replace", "sales", "inside", id="gold, while it writes"),
+        pytest.param("gold", "Store.replace", "sales", "inside", id="gold, while it writes", marks=pytest.mark.slow),
         pytest.param("restate", "Store.append", "ticket_changes", "stop", id="restate"),
-        pytest.param("restate", "DataFrameWriter.save", "ticket_changes", "stop", id="restate, after it has looked"),
-        pytest.param("maintain", "Store.append", "ticket_changes", "stop", id="maintain, before the horizon"),
-        pytest.param("maintain", "Store.replace", "ticket_changes", "stop", id="maintain, before it anchors"),
-        pytest.param("maintain", "DataFrameWriter.save", "ticket_changes", "stop", id="maintain, after it has looked"),
+        pytest.param(
+            "restate", "DataFrameWriter.save", "ticket_changes", "stop",
+            id="restate, after it has looked", marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "maintain", "Store.append", "ticket_changes", "stop",
+            id="maintain, before the horizon", marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "maintain", "Store.replace", "ticket_changes", "stop",
+            id="maintain, before it anchors", marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "maintain", "DataFrameWriter.mode", "overwrite", "stop",
+            id="maintain, after it has looked", marks=pytest.mark.slow,
+        ),
         pytest.param("maintain", "Store.compact", "ticket_changes", "stop", id="maintain, before it compacts"),
-        pytest.param("maintain", "Store.vacuum", "ticket_changes", "stop", id="maintain, before it deletes files"),
+        pytest.param(
+            "maintain", "Store.vacuum", "ticket_changes", "stop",
+            id="maintain, before it deletes files", marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_whoever_wakes_up_leaves_nothing(
@@ -280,6 +316,25 @@ def test_whoever_wakes_up_leaves_nothing(
     assert contents(lake) == contents(one.after)
     must_have_left_nothing(lake, "asleep")
     assert launched("audit", *one.words[-2:], "--lake", str(lake)) == 0
+
+
+@pytest.mark.slow
+def test_what_came_in_while_an_expiry_slept_stays(works: dict[str, Work], sleeper: Worker, tmp_path: Path) -> None:
+    """Nothing but the version of the log tells the expiry of it, and it has looked at that already."""
+    lake, silver, maintain = tmp_path / "lake", works["silver"], works["maintain"]
+    shutil.copytree(silver.before, lake)
+    place = ["--lake", str(lake)]
+    sleeper.ask("maintain", *maintain.words, *place, point="DataFrameWriter.mode", of="overwrite")
+    sleeper.asleep()
+    assert launched("silver", *silver.words, *place) == 0
+    before = contents(lake)
+    sleeper.wake()
+    code, output = sleeper.answer()
+    assert code == 4, output
+    assert "another run" in output
+    assert contents(lake) == before
+    assert launched("silver", *works["fold"].words, *place) == 0
+    assert launched("audit", *silver.words[-2:], *place) == 0
 
 
 # --- Side by side, and one after the other
@@ -476,3 +531,63 @@ def test_a_run_that_slept_and_was_not_overtaken_goes_on(shop: Shop, pair: tuple[
     assert first.answer()[0] == 0
     assert [one for one in shop.told() if one[0] == "asleep"] == [("asleep", "done", "raw.shop_ticket")]
     assert unlisted(shop.lake) == set()
+
+
+# --- The fence
+
+
+# Appends batches to a table, each under the next number; who is refused asks for the number again.
+FENCED = """
+import sys
+from pyspark.sql.types import StringType, StructType
+from varve.errors import OvertakenError
+from varve.store import Store
+root, name, count = sys.argv[1:]
+store, schema, mine = Store(lambda: None, root), StructType().add("batch", StringType()), 0
+while mine < int(count):
+    number = store.transaction("bronze", "t", "bronze.t") or 0
+    try:
+        if mine % 10 == 9:
+            note = {"by": f"{name}.{mine}"}
+            store.advance("bronze", "t", txn="bronze.t", version=number + 1, is_fenced=True, note=note)
+        else:
+            row = (f"{name}.{mine}",)
+            store.append_few([row], schema, "bronze", "t", txn="bronze.t", version=number + 1, is_fenced=True, note={})
+        mine += 1
+    except OvertakenError:
+        continue
+"""
+
+
+@pytest.mark.parametrize("batches", [25, pytest.param(100, marks=pytest.mark.slow)])
+def test_four_processes_take_each_number_once(lake_dir: Path, batches: int) -> None:
+    place = str(lake_dir / "bronze" / "t")
+    write_deltalake(place, pyarrow.table({"batch": pyarrow.array([], pyarrow.string())}))
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", FENCED, str(lake_dir), f"p{n}", str(batches)], env=environment)
+        for n in range(4)
+    ]
+    assert [process.wait(300) for process in processes] == [0] * 4
+    table = DeltaTable(place)
+    assert table.transaction_version("bronze.t") == table.version() == 4 * batches
+    told = [f"p{n}.{mine}" for n in range(4) for mine in range(batches)]
+    expected = sorted(batch for batch in told if not batch.endswith("9"))
+    assert sorted(row["batch"] for row in rows(lake_dir, "bronze", "t")) == expected
+
+
+@pytest.mark.slow
+def test_runs_that_load_one_table_at_once_load_every_extract_once(shop: Shop) -> None:
+    """Spark's commits, one run after the other by their lease, while more is delivered."""
+    place = ["--conf", str(shop.conf), "--lake", str(shop.lake)]
+    with worker(shop.root, "session") as one, worker(shop.root, "session") as other:
+        for day in range(2, 12):
+            shop.deliver(f"2026-03-{day:02d}", (day, "madrid", 100 * day))
+            assert launched("extract", *place, has_session=False) == 0
+            for process in (one, other):
+                process.ask("bronze", *place)
+            assert [process.answer()[0] for process in (one, other)] == [0, 0]
+    assert sorted(row["ticket_id"] for row in rows(shop.lake, "bronze", "shop_ticket")) == list(range(1, 12))
+    told = rows(shop.lake, "ops", "runs")
+    assert len({row["id"] for row in told}) == len(told)
+    assert {row["status"] for row in told} <= {"done", "skipped"}

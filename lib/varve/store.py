@@ -347,7 +347,7 @@ class Store:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
         with _refused(layer, table):
             writer.save(self.path(layer, table))
-        return self._written(layer, table, before, marked)
+        return self._written(layer, table, before, marked, based_on=based_on)
 
     def exchange(
         self,
@@ -384,7 +384,7 @@ class Store:
                 merge = merge.whenMatchedDelete(when_delete)
             merge = merge.whenMatchedUpdate(set=dict(values)).whenNotMatchedInsert(when_insert, dict(values))
             merge.withSchemaEvolution().execute()
-        return self._written(layer, table, before, marked)
+        return self._written(layer, table, before, marked, based_on=based_on)
 
     def advance(
         self, layer: str, table: str, *, txn: str, version: int, is_fenced: bool = False,
@@ -482,11 +482,19 @@ class Store:
             raise _gone_on(f"{layer}.{table}", f"version {now}", f"version {based_on}")
         return now
 
-    def _written(self, layer: str, table: str, before: int | None, note: Mapping[str, Any]) -> Commit:
-        """The commit that a write made. Delta drops a write without a word when its transaction was reached before."""
+    def _written(
+        self, layer: str, table: str, before: int | None, note: Mapping[str, Any], *, based_on: int | None = None
+    ) -> Commit:  # fmt: skip
+        """The commit that a write made. Delta drops a write without a word when its transaction was reached before.
+
+        based_on: see `replace`. Delta begins to watch for other commits some moments after `_still` has looked: what
+        came in between is brought back."""
         commit = self._found(layer, table, before, note)
         if commit is None:
             raise _gone_on(f"{layer}.{table}", "no commit of this run", "one that carries its mark")
+        if based_on is not None and (seen := commit.get("readVersion")) != based_on:
+            DeltaTable.forPath(self.spark, self.path(layer, table)).restoreToVersion(commit["version"] - 1)
+            raise _gone_on(f"{layer}.{table}", f"version {seen}", f"version {based_on}")
         return _commit_of(commit)
 
     def _found(

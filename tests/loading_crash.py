@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from varve import arguments
 from varve.arguments import launch
 from varve.history_table import HistoryTable
+from varve.lake import Lake
 from varve.loading import BronzeLoad
 from varve.silver import EntityLoad
 from varve.store import Store
@@ -71,6 +73,14 @@ def arm(point: Point, reached: Callable[[], None], *, patch: Callable[[type, str
     patch(point.owner, point.method, armed)
 
 
+class Opened(Lake):
+    """Opens the session of this process where it is made: a thread of a job would not find it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        assert self.spark is not None
+
+
 def run(root: Path, job: str, *words: str) -> int:
     """Run a job on the lake of a till, and return its exit code."""
     from in_process import job_module
@@ -85,6 +95,7 @@ def main(root: str, mark: str, job: str, *point: str) -> None:
     from varve import session
 
     session.build(SETTINGS, app="crash")
+    setattr(arguments, "Lake", Opened)  # noqa: B010
 
     def die() -> None:
         Path(mark).write_text(point[0], encoding="utf-8")

@@ -18,7 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conftest import PYTHONPATH
-from loading_crash import POINTS, arm, run, words_of
+from loading_crash import POINTS, Opened, arm, run, words_of
 from test_loading import contents, copied
 from till import Till
 from varve import arguments
@@ -39,7 +39,7 @@ BY_HAND: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 def act(till: Till, *words: str) -> None:
     """A job, whose extract x000006 or snapshot x000005 is parked unless a person has decided; or other contracts."""
     if words == ("contract",):
-        Till(till.root, rule="cents >= -10").contracts(more=("new",))
+        Till(till.root, rule="cents >= -10").contracts(evolve="add")
         return
     code = run(till.root, *words)
     assert code in (0, PARKED), f"{words} ended with {code}"
@@ -48,11 +48,6 @@ def act(till: Till, *words: str) -> None:
 @pytest.fixture(scope="module")
 def opened(shared_spark: SparkSession) -> Any:
     """Runs of jobs open the session of the tests in the thread that has it, and leave it open."""
-
-    class Opened(Lake):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            assert self.spark is shared_spark
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(arguments, "Lake", Opened)
@@ -65,14 +60,13 @@ def waiting(opened: None, tmp_path_factory: pytest.TempPathFactory) -> Till:
     which is parked, and an extract without its key."""
     till = Till(tmp_path_factory.mktemp("waiting"))
     picture: dict[str, object] = {"mode": "snapshot", "complete": True}
+    ten: list[tuple[str, ...]] = [(str(n), "Vigo", "1") for n in range(1, 11)]
     till.publish(1, entity="e3", records=[("1", "Lugo", "100"), ("z", "Lugo", "5"), ("2", "Lugo", "-5")])
     act(till, "bronze")
     act(till, "silver")
     till.publish(2, records=[("1", "Madrid", "100"), ("x", "Madrid", "5"), ("2", "Madrid", "-5")])
     till.publish(3, records=[("3", "Lugo", "7", "n")], columns=("sale_id", "city", "cents", "new"))
-    till.publish(
-        4, entity="e1", records=[*((str(n), "Vigo", "1") for n in range(1, 11)), ("y", "Vigo", "1")], **picture
-    )
+    till.publish(4, entity="e1", records=[*ten, ("y", "Vigo", "1")], **picture)
     till.publish(5, entity="e1", records=[("1", "Vigo", "2")], **picture)
     till.publish(6, entity="e2", records=[("Vigo", "1")], columns=("city", "cents"))
     return till
@@ -134,7 +128,6 @@ def before(point: str, by_hand: str) -> tuple[tuple[str, ...], ...]:
 
 FAST: Final = {
     ("bronze, rejects recorded", "discard"),
-    ("bronze, committed", "rerun"),
     ("silver, rejects recorded", "accept"),
 }
 
@@ -158,7 +151,6 @@ def test_gone_on_with_after_a_kill(
     found = contents(till.lake)
     assert found == undisturbed[point, by_hand]
     act(till, "bronze")
-    act(till, "silver")
     assert contents(till.lake) == found
 
 
@@ -170,7 +162,7 @@ def started(root: Path, mark: Path, job: str, *point: str) -> subprocess.Popen[b
 
 
 @pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=[] if p == "bronze, rejects recorded" else [pytest.mark.slow]) for p in POINTS]
+    "point", [pytest.param(p, marks=[] if p == "bronze, committed" else [pytest.mark.slow]) for p in POINTS]
 )
 def test_killed_and_run_again(
     tmp_path: Path, spark: SparkSession, pictures: Mapping[str, Till], waiting: Till, point: str
@@ -207,6 +199,7 @@ def test_two_processes_go_on_after_a_kill(
     assert contents(till.lake) == contents(pictures["end"].lake)
 
 
+@pytest.mark.slow
 def test_the_tests_of_pictures_see_what_was_left(
     tmp_path: Path, spark: SparkSession, pictures: Mapping[str, Till], monkeypatch: pytest.MonkeyPatch
 ) -> None:

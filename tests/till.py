@@ -53,8 +53,8 @@ class Till:
         write(self.conf, "sources/till.yml", source)
         self.contracts()
 
-    def contracts(self, *, more: Sequence[str] = ()) -> None:
-        """Bronze and silver of the sales. more: columns that bronze has beside the three."""
+    def contracts(self, *, evolve: str = "rescue") -> None:
+        """Bronze and silver of the sales. evolve: what bronze does with columns beside the three."""
         quality = [
             {"type": "custom", "engine": "varve", "name": "kept", "implementation": self.rule, "severity": "error"}
         ]
@@ -62,8 +62,7 @@ class Till:
             {"name": "sale_id", "physicalType": "bigint", **KEY}, {"name": "city", "physicalType": "string"},
             {"name": "cents", "physicalType": "bigint"},
         ]  # fmt: skip
-        added = [{"name": name, "physicalType": "string"} for name in more]
-        write_contract(self.conf, TABLE, {"layer": "bronze"}, [*columns, *added])
+        write_contract(self.conf, TABLE, {"layer": "bronze", "evolve": evolve}, columns)
         rules = {"layer": "silver", "history": {}, "guard": {"max_deleted_share": 0.5}, "feeds": [{"bronze": TABLE}]}
         of_silver = [{**c, "quality": quality} if c["name"] == "cents" else c for c in columns]
         write_contract(self.conf, "sale", rules, of_silver)

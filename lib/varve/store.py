@@ -297,17 +297,30 @@ class Store:
             shutil.rmtree(place / folder)
             return 0
         schema = deltalake.Schema.from_arrow(to_arrow_schema(rows.schema, timezone="UTC"))
-        properties = deltalake.CommitProperties(
-            custom_metadata={"userMetadata": json.dumps(_marked(note))}, max_commit_retries=MOST_RETRIES
-        )
-        log = self._log(layer, table)
-        if log is None:
+        if self._log(layer, table) is None:
             with suppress(DeltaError):  # another process has made it
                 create_table_with_add_actions(str(place), schema, [], mode="error")
-            log = deltalake.DeltaTable(str(place))
-        with _refused(layer, table):
-            log.create_write_transaction(actions, mode="append", schema=log.schema(), commit_properties=properties)
+        marked, is_committed = _marked(note), False
+        while not is_committed:
+            is_committed = self._has_added(layer, table, actions, marked)
         return sum(counts.values())
+
+    def _has_added(
+        self, layer: str, table: str, actions: list[AddAction | RemoveAction], note: Mapping[str, Any]
+    ) -> bool:  # fmt: skip
+        """Add files right after the present version; False when another commit was first, such as one that deletes."""
+        log = self._present(layer, table)
+        before = log.version()
+        properties = deltalake.CommitProperties(
+            custom_metadata={"userMetadata": json.dumps(note)}, max_commit_retries=MOST_RETRIES
+        )
+        try:
+            log.create_write_transaction(actions, mode="append", schema=log.schema(), commit_properties=properties)
+        except CommitFailedError as error:
+            if self.version(layer, table) == before:
+                raise StorageError("the rows could not be written", where=f"{layer}.{table}", found=error) from error
+            return False
+        return True
 
     def replace(
         self,

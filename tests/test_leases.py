@@ -239,7 +239,6 @@ def stop(told: str, point: str, of: str = "", how: str = "stop", *, is_slow: boo
     return pytest.param(told.partition(",")[0], point, of, how, id=told, marks=marks)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "point", "of", "how"),
     [
@@ -477,7 +476,6 @@ def lasts_until_others_look_dead(one: Worker, shop: Shop) -> None:
     assert one.answer()[0] == 0
 
 
-@pytest.mark.slow
 def test_a_run_that_slept_before_its_rows_were_in_tells_them_once_and_rightly(
     shop: Shop, pair: tuple[Worker, Worker]
 ) -> None:

@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +23,7 @@ from varve.errors import ConfigError, ParkedError, SourceError, StorageError, Us
 from varve.journal import closed, log_of
 from varve.ledger import Ledger, Task
 from varve.scope import Scope
-from varve.storage import Disk
+from varve.storage import Disk, Holder, Leases
 
 IBERIA = Scope("ES", "iberia1")
 
@@ -284,6 +286,36 @@ def test_taking_in_twice_adds_nothing(killed: Path, log: str) -> None:
     assert [found.rows for found in ledger(killed, "later").recover()] == [0], "it has no row that is new"
     assert sorted(row["id"] for row in runs(killed)) == before
     assert closed(log_of(Disk(killed), "killed"))
+
+
+class Sleepy(Disk):
+    """A disk on which no lease is renewed while its process sleeps."""
+
+    awake: threading.Event
+
+    def replace(self, key: str, content: bytes, *, tag: str) -> str:
+        self.awake.wait(30)
+        return super().replace(key, content, tag=tag)
+
+
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0.5, id="its next beat tells it"), pytest.param(0, id="asking before the commit tells it")]
+)
+def test_a_row_of_a_run_that_was_taken_for_dead_is_told_once(tmp_path: Path, seconds: float) -> None:
+    Sleepy.awake, holder = threading.Event(), Holder.here(job="daily", run_id="asleep")
+    book = Ledger(tmp_path, run_id="asleep", job="daily", leases=Leases(Sleepy(tmp_path), holder=holder, seconds=0.1))
+    with book.task("bronze", "t", IBERIA) as task:
+        task.read(7)
+        other, end = ledger(tmp_path, "other"), time.monotonic() + 30
+        while not other.recover():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert [(row["status"], row["reason"]) for row in runs(tmp_path)] == [("failed", "killed")]
+    Sleepy.awake.set()
+    time.sleep(seconds)
+    book.close()
+    assert [(row["status"], row["rows_in"]) for row in runs(tmp_path)] == [("done", 7)]
+    assert closed(log_of(Disk(tmp_path), "asleep"))
 
 
 def test_a_torn_line_costs_its_own_row_only(killed: Path) -> None:

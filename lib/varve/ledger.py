@@ -220,9 +220,10 @@ class Ledger:
         """Add rows that no other run has told of, or put them in place of what one has."""
         if not rows:
             return
+        lease = self._hold()  # first: it may be now that this run notices that it was taken for dead
         if not self._was_taken_in:
             try:
-                ops.append(self.root, table, rows, check=self._hold().check)
+                ops.append(self.root, table, rows, check=lease.check)
                 return
             except OvertakenError:
                 self._hold()

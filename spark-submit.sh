@@ -139,9 +139,9 @@ set_up() {
     stamp=$(stamp_path)
     install_packages
     say "fetching Delta's jars …"
-    "$venv/bin/python" -m varve.jars "$jars" || exit 2
+    PYTHONPATH=$root "$venv/bin/python" -m tools.fetch_jars "$jars" || exit 2
     say "preparing a fast start of Spark …"
-    JAVA_HOME=$java_home SPARK_HOME=$(spark_home) "$venv/bin/python" -m varve.archive "$jars/classes.jsa" >/dev/null 2>&1 ||
+    JAVA_HOME=$java_home SPARK_HOME=$(spark_home) PYTHONPATH=$root "$venv/bin/python" -m tools.class_archive "$jars/classes.jsa" >/dev/null 2>&1 ||
       say "no fast start: each session will take some seconds longer"
     : >"$stamp"
     say "done in $SECONDS s"
@@ -153,7 +153,7 @@ sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; 
 
 stamp_path() { # what was set up: these packages, these jars, this Java
   local inputs
-  inputs=$(cat "$root"/{requirements.lock,lib/varve/jars.py} && sed -n '/^\[options/,/^\[tool/p' "$root/setup.cfg" &&
+  inputs=$(cat "$root"/{requirements.lock,lib/varve/spark/jars.py} && sed -n '/^\[options/,/^\[tool/p' "$root/setup.cfg" &&
     printf '%s' "$java_home" "$root")
   inputs=$(sum <<<"$inputs")
   printf '%s/varve-%.16s.stamp' "$venv" "$inputs"
@@ -210,7 +210,7 @@ export PYSPARK_DRIVER_PYTHON=$venv/bin/python
 if [[ $(argument --env "$@") == cluster ]]; then
   settings=$(mktemp)
   trap 'rm -f "$settings"' EXIT
-  "$venv/bin/python" -m varve.session "$conf" cluster >"$settings"
+  "$venv/bin/python" -m varve.spark.session "$conf" cluster >"$settings"
   submit=()
   while IFS= read -r -d '' word; do submit+=("$word"); done <"$settings"
   rm -f "$settings"

@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from bench.workload import PAYLOAD
-from varve import session
 from varve.config import Settings
+from varve.spark import session
 
 _KINDS: dict[str, T.DataType] = {
     "t": T.TimestampType(), "a": T.LongType(), "d": T.DoubleType(), "m": T.DecimalType(12, 2), "s": T.StringType()

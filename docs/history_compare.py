@@ -213,8 +213,8 @@ def merge(folder: Path) -> dict[str, str]:
     from delta.tables import DeltaTable
     from pyspark.sql import functions as F
 
-    from varve import session
     from varve.config import Settings
+    from varve.spark import session
 
     spark = session.build(
         Settings.model_validate({"spark": {"master": "local[2]", "driver_memory": "1g"}}), app="compare"

@@ -9,11 +9,11 @@ from contextlib import nullcontext
 from rich.console import Console
 from rich.table import Table
 
-from varve.arguments import Parser, launch
-from varve.errors import ParkedError
 from varve.history_table import HistoryTable
-from varve.lake import Lake
-from varve.ledger import Task
+from varve.model.errors import ParkedError
+from varve.ops.ledger import Task
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 from varve.silver import EntityLoad
 from varve.silver.inputs import code_lists, pseudonym_key
 
@@ -28,18 +28,18 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Audit every entity; what is wrong and not repaired ends in exit 3."""
     console = Console(highlight=False)
-    lists, key = code_lists(lake), pseudonym_key(lake)
-    for entity in args.table or lake.config.entities():
-        history = EntityLoad(lake, lake.config.silver_contract(entity), lists=lists, key=key).history
+    lists, key = code_lists(run), pseudonym_key(run)
+    for entity in args.table or run.config.entities():
+        history = EntityLoad(run, run.config.silver_contract(entity), lists=lists, key=key).history
         name, anew = f"silver.{entity}", f"./spark-submit.sh silver --table {entity}"
-        with lake.lease(name) if args.repair else nullcontext(), lake.ledger.task("audit", name) as task:
-            if not lake.store.exists(history.layer, history.log_table):
+        with run.lease(name) if args.repair else nullcontext(), run.ledger.task("audit", name) as task:
+            if not run.store.exists(history.layer, history.log_table):
                 task.skip("nothing was loaded yet")
                 continue
-            is_lost = not lake.store.exists(history.layer, entity)
+            is_lost = not run.store.exists(history.layer, entity)
             reason = "the versions are not there" if is_lost else history.outgrown()
             if reason is None:
                 judge(history, task, console, repair=args.repair)

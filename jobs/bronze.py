@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from varve.arguments import Parser, launch
+from varve.bronze.load import BronzeLoad
 from varve.config import Dataset
-from varve.errors import UsageError
-from varve.lake import Lake
-from varve.loading import BronzeLoad
+from varve.model.errors import UsageError
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 
 TABLES_AT_ONCE = 2  # while one table waits for its commit, another computes
 
@@ -27,47 +27,47 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Load every manifest that is not loaded yet; a scope that fails does not stop the others."""
     wanted = [
         dataset
-        for dataset in lake.config.datasets()
+        for dataset in run.config.datasets()
         if (not args.source or dataset.source in args.source) and (not args.table or dataset.table in args.table)
     ]
     if not wanted:
         raise UsageError("no dataset is called that", where="--source, --table", found=[*args.source, *args.table])
     if args.discard:
-        _discard(lake, wanted, args.discard, args.reason)
+        _discard(run, wanted, args.discard, args.reason)
     with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-        runs = [pool.submit(copy_context().run, _load, lake, dataset) for dataset in wanted]
+        runs = [pool.submit(copy_context().run, _load, run, dataset) for dataset in wanted]
     for finished in runs:
         finished.result()
 
 
-def _load(lake: Lake, dataset: Dataset) -> None:
+def _load(run: Run, dataset: Dataset) -> None:
     """Bring one bronze table up to date. Whether anything waits is asked before the lease, and again under it."""
-    load = BronzeLoad(lake, dataset)
+    load = BronzeLoad(run, dataset)
     table = f"bronze.{load.table}"
     if not load.pending(load.loaded()):
-        with lake.ledger.task("bronze", table) as task:
+        with run.ledger.task("bronze", table) as task:
             task.skip()
         return
-    with lake.lease(table):
+    with run.lease(table):
         loaded = load.loaded()
         load.load(load.pending(loaded), loaded)
 
 
-def _discard(lake: Lake, datasets: Sequence[Dataset], extract: str, reason: str) -> None:
+def _discard(run: Run, datasets: Sequence[Dataset], extract: str, reason: str) -> None:
     """Record the decision. extract: its id, or `<table>#<number>` where raw has no manifest of it any more."""
     for one in datasets:
-        dataset = lake.raw(one.source, one.name)
+        dataset = run.raw(one.source, one.name)
         table = f"bronze.{dataset.table}"
         if extract.startswith(f"{dataset.table}#"):
-            lake.ledger.decide(table, None, extract, verdict="discard", reason=reason)
+            run.ledger.decide(table, None, extract, verdict="discard", reason=reason)
             return
         for published in dataset.catalog():
             if published.id == extract:
-                lake.ledger.decide(table, published.scope, extract, verdict="discard", reason=reason)
+                run.ledger.decide(table, published.scope, extract, verdict="discard", reason=reason)
                 return
     raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")
 

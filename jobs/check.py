@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varve.arguments import PROJECT, Parser, _common, _place
 from varve.config import Config, Secret, load
 from varve.connect import Finding, connector_of
-from varve.errors import ConfigError, VarveError
-from varve.jars import JARS
+from varve.model.errors import ConfigError, VarveError
+from varve.run.cli import PROJECT, Parser, _common, _place
+from varve.spark.jars import JARS
 from varve.storage import open_files
 from varve.storage.trial import folder_lacks, store_lacks
 

@@ -10,10 +10,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from varve.arguments import Parser, launch
 from varve.config import Config
-from varve.errors import UsageError
-from varve.lake import Lake
+from varve.model.errors import UsageError
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 
 PROJECT = Path(__file__).resolve().parents[1]  # the generator is no part of the package
 
@@ -29,10 +29,10 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Deliver the days that are not there yet."""
-    out = args.out or lake.config.directory.parent / "company"
-    if args.out is None and not is_read(lake.config, out):
+    out = args.out or run.config.directory.parent / "company"
+    if args.out is None and not is_read(run.config, out):
         return
     deliver(out, args)
 

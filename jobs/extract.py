@@ -11,13 +11,13 @@ from itertools import groupby
 from pathlib import Path
 
 from varve import raw
-from varve.arguments import Parser, launch
 from varve.config import Dataset
 from varve.connect import Take, connector_of
-from varve.errors import UsageError
-from varve.lake import Lake
-from varve.ledger import Task
+from varve.model.errors import UsageError
+from varve.ops.ledger import Task
 from varve.raw import Publisher
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 
 
 def parser() -> Parser:
@@ -29,43 +29,43 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Land every dataset that was asked for; one that fails does not stop the others."""
-    if unknown := sorted(set(args.source) - set(lake.config.sources)):
-        expected = ", ".join(sorted(lake.config.sources))
+    if unknown := sorted(set(args.source) - set(run.config.sources)):
+        expected = ", ".join(sorted(run.config.sources))
         raise UsageError(f"no source is called {unknown[0]}", where="--source", expected=expected)
     if args.root is not None and len(args.source) != 1:
         raise UsageError("--root needs one --source", where="--root", found=f"{len(args.source)} sources")
-    for dataset in lake.config.datasets():
+    for dataset in run.config.datasets():
         if (not args.source or dataset.source in args.source) and (not args.dataset or dataset.name in args.dataset):
             if args.root is not None:
                 dataset = replace(dataset, system=dataset.system.moved(str(args.root.absolute())))
-            _extract(lake, dataset, expected=bool(args.source))
+            _extract(run, dataset, expected=bool(args.source))
 
 
-def _extract(lake: Lake, dataset: Dataset, *, expected: bool) -> None:
+def _extract(run: Run, dataset: Dataset, *, expected: bool) -> None:
     """Land what is new of one dataset. Whether anything may be new is asked before the lease, and again under it."""
-    table, connector = f"raw.{dataset.table}", connector_of(lake.config, dataset.source)
-    extracts = lake.raw(dataset.source, dataset.name)
+    table, connector = f"raw.{dataset.table}", connector_of(run.config, dataset.source)
+    extracts = run.raw(dataset.source, dataset.name)
     with ExitStack() as held:
         try:
             publisher = Publisher(extracts, extracts.catalog())
             plan = connector.plan(dataset, publisher, expected=expected)
             if plan.takes:
-                held.enter_context(lake.lease(table))
+                held.enter_context(run.lease(table))
                 publisher = held.enter_context(raw.publishing(extracts))
                 plan = connector.plan(dataset, publisher, expected=expected)
         except Exception as error:
-            with lake.ledger.task("extract", table, keep_going=True):
+            with run.ledger.task("extract", table, keep_going=True):
                 raise error
             return
         for scope, takes in groupby(sorted(plan.takes, key=lambda take: take.scope), key=lambda take: take.scope):
-            with lake.ledger.task("extract", table, scope, keep_going=True) as task:
+            with run.ledger.task("extract", table, scope, keep_going=True) as task:
                 _land(task, list(takes))
     if not plan.takes:
-        with lake.ledger.task("extract", table) as task:
+        with run.ledger.task("extract", table) as task:
             task.skip("; ".join(plan.notes) or "nothing new")
-    _remind(lake, table, publisher)
+    _remind(run, table, publisher)
 
 
 def _land(task: Task, takes: Sequence[Take]) -> None:
@@ -83,15 +83,15 @@ def _land(task: Task, takes: Sequence[Take]) -> None:
         task.parked(raw.parked_error(parked))
 
 
-def _remind(lake: Lake, table: str, publisher: Publisher) -> None:
+def _remind(run: Run, table: str, publisher: Publisher) -> None:
     """What earlier runs parked stays on the table until it is delivered again or discarded."""
     bronze = table.replace("raw.", "bronze.", 1)
     if not any(one.status == "parked" for one in publisher.known):
         return
     for one in raw.waiting(publisher.dataset.catalog()):
-        decided = lake.ledger.discarded(bronze, one.scope, one.id)
+        decided = run.ledger.discarded(bronze, one.scope, one.id)
         if decided is None and one.number in publisher.known.published:
-            with lake.ledger.task("extract", table, one.scope, keep_going=True) as task:
+            with run.ledger.task("extract", table, one.scope, keep_going=True) as task:
                 task.parked(raw.parked_error([one]))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from varve import gold
-from varve.arguments import Parser, launch
-from varve.lake import Lake
+from varve.gold import marts
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 
 
 def parser() -> Parser:
@@ -17,9 +17,9 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Renew the marts; one that fails stops only what reads it."""
-    gold.load(lake, args.table or ())
+    marts.load(run, args.table or ())
 
 
 if __name__ == "__main__":

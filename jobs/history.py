@@ -8,10 +8,10 @@ from argparse import Namespace
 
 from rich.console import Console
 
-from varve.arguments import Parser, launch, moment
-from varve.errors import UsageError
-from varve.lake import Lake
-from varve.scope import Scope
+from varve.model.errors import UsageError
+from varve.model.scope import Scope
+from varve.run.cli import Parser, launch, moment
+from varve.run.run import Run
 from varve.silver.keys import key_of
 from varve.silver.life import changes_table, life_of, records, versions_table
 
@@ -32,13 +32,13 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Print the versions of a key, never stale, oldest first."""
-    contract = lake.config.silver_contract(args.table)
-    if not lake.store.exists("silver", f"{args.table}_changes"):
+    contract = run.config.silver_contract(args.table)
+    if not run.store.exists("silver", f"{args.table}_changes"):
         raise UsageError("nothing was loaded yet", where=f"silver.{args.table}", remedy="./spark-submit.sh daily")
     key = key_of(contract.keys, args.key)
-    life = life_of(lake, contract, key, args.scope, known_at=args.known_at)
+    life = life_of(run, contract, key, args.scope, known_at=args.known_at)
     if args.json:
         for record in records(life):
             print(json.dumps(record, default=str))

@@ -7,11 +7,11 @@ from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
-from varve.arguments import Parser, launch
-from varve.errors import UsageError
 from varve.history_table import HistoryTable, horizon, upkeep
-from varve.lake import Lake
-from varve.ledger import Task
+from varve.model.errors import UsageError
+from varve.ops.ledger import Task
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 from varve.silver import EntityLoad, fold_entity
 from varve.silver.inputs import code_lists, pseudonym_key
 from varve.storage import HeldLeases
@@ -33,7 +33,7 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Maintain every entity; one that fails does not stop the others."""
     now = datetime.now(UTC)
     before = datetime.combine(args.expire_before, time(), UTC) if args.expire_before else None
@@ -41,14 +41,14 @@ def run(lake: Lake, args: Namespace) -> None:
         raise UsageError(
             "what is to come cannot expire", where="--expire-before", found=args.expire_before, expected="a day gone by"
         )
-    lists, key = code_lists(lake), pseudonym_key(lake)
+    lists, key = code_lists(run), pseudonym_key(run)
     keep = None if args.keep_days is None else timedelta(days=args.keep_days)
-    for entity in args.table or lake.config.entities():
-        contract = lake.config.silver_contract(entity)
+    for entity in args.table or run.config.entities():
+        contract = run.config.silver_contract(entity)
         retain = contract.retain.get("history")
         moment = before or (horizon.since(retain, now) if retain else None)
-        load = EntityLoad(lake, contract, lists=lists, key=key)
-        with lake.lease(load.table) as held:
+        load = EntityLoad(run, contract, lists=lists, key=key)
+        with run.lease(load.table) as held:
             maintain(load, held, moment, said=before is not None, keep=keep)
 
 
@@ -58,7 +58,7 @@ def maintain(
     """Maintain one entity. held: its lease, asked for again before each step, since what moves rows takes no number.
 
     moment: before which its history expires; said: a person named it; keep: of old files."""
-    history, lake = load.history, load.lake
+    history, lake = load.history, load.run
     if not history.is_folded():
         fold_entity(load)
     with lake.ledger.task(STEP, load.table, keep_going=True) as task:

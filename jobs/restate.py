@@ -12,10 +12,10 @@ from datetime import date
 
 from rich.console import Console
 
-from varve.arguments import Parser, launch, moment
-from varve.errors import UsageError
-from varve.lake import Lake
-from varve.scope import Scope
+from varve.model.errors import UsageError
+from varve.model.scope import Scope
+from varve.run.cli import Parser, launch, moment
+from varve.run.run import Run
 from varve.silver import EntityLoad, fold_entity
 from varve.silver.inputs import code_lists, pseudonym_key
 from varve.silver.keys import key_of
@@ -47,11 +47,11 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Say the extracts again, in the order of time, or take one statement back; then fold."""
-    contract = lake.config.silver_contract(args.table)
-    load = EntityLoad(lake, contract, lists=code_lists(lake), key=pseudonym_key(lake))
-    with lake.lease(load.table):
+    contract = run.config.silver_contract(args.table)
+    load = EntityLoad(run, contract, lists=code_lists(run), key=pseudonym_key(run))
+    with run.lease(load.table):
         if args.key:
             take_back(load, args)
         else:
@@ -67,12 +67,12 @@ def say_again(load: EntityLoad, args: Namespace) -> None:
         )  # fmt: skip
     windows, left_out = windows_to_restate(load, args.day, frozenset(args.scope or ()))
     for left in left_out:
-        with load.lake.ledger.task("restate", load.table, left.scope) as task:
+        with load.run.ledger.task("restate", load.table, left.scope) as task:
             task.input(*(manifest.id for manifest in left.manifests))
             task.skip(f"{left}; {args.reason}")
         Console(stderr=True, highlight=False).print(f"{load.table} {left}", soft_wrap=True)
     for window in windows:
-        with load.lake.ledger.task("restate", load.table, window.scopes[0], keep_going=True) as task:
+        with load.run.ledger.task("restate", load.table, window.scopes[0], keep_going=True) as task:
             task.input(window.manifest.id)
             task.note(args.reason)
             commit = restate(load, window, reason=args.reason, accept=args.accept)
@@ -90,7 +90,7 @@ def take_back(load: EntityLoad, args: Namespace) -> None:
             f"{shlex.join(w for key in args.key for w in ('--key', key))} --changes",
         )  # fmt: skip
     says = dict(text.partition("=")[::2] for text in args.says)
-    with load.lake.ledger.task("retract", load.table, scopes[0]) as task:
+    with load.run.ledger.task("retract", load.table, scopes[0]) as task:
         task.note(args.reason)
         task.wrote(retract(load, key_of(load.contract.keys, args.key), at=args.at, says=says, scope=scopes[0]))
 

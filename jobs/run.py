@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from varve import workflow
+from varve.run import graph
 
 if __name__ == "__main__":
-    sys.exit(workflow.launch(sys.argv[1:]))
+    sys.exit(graph.launch(sys.argv[1:]))

@@ -9,10 +9,10 @@ from contextvars import copy_context
 
 from rich.console import Console
 
-from varve.arguments import Parser, launch
-from varve.errors import UsageError
-from varve.lake import Lake
-from varve.scope import Scope
+from varve.model.errors import UsageError
+from varve.model.scope import Scope
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 from varve.silver import Decision, EntityLoad, load_entity, plan_of
 from varve.silver.inputs import code_lists, pseudonym_key
 
@@ -33,12 +33,12 @@ def parser() -> ArgumentParser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Load the entities side by side; what one of them does wrong does not stop the others."""
     decision, wanted = decided(args), frozenset(args.scope or ())
-    lists, key = code_lists(lake), pseudonym_key(lake)
-    contracts = [lake.config.silver_contract(entity) for entity in args.table or lake.config.entities()]
-    loads = [EntityLoad(lake, contract, lists=lists, key=key) for contract in contracts]
+    lists, key = code_lists(run), pseudonym_key(run)
+    contracts = [run.config.silver_contract(entity) for entity in args.table or run.config.entities()]
+    loads = [EntityLoad(run, contract, lists=lists, key=key) for contract in contracts]
     if args.plan:
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         for load in loads:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varve.arguments import Parser, launch, moment
-from varve.errors import UsageError
-from varve.lake import Lake
+from varve.model.errors import UsageError
 from varve.query import Answer, ask, tables
+from varve.run.cli import Parser, launch, moment
+from varve.run.run import Run
 
 CELL = 60  # [characters] what of a longer value is shown in a table
 SHOWN = 100  # [rows] of a table on the screen
@@ -35,25 +35,25 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     if args.limit is not None and args.limit < 0:
         raise UsageError("a limit is not negative", where="--limit", found=args.limit)
     if args.query is None:
-        print("\n".join(tables(lake.root)) or f"There is no table in {lake.root}.")
+        print("\n".join(tables(run.root)) or f"There is no table in {run.root}.")
         return
     query = sys.stdin.read() if args.query == "-" else args.query
     shape = args.format or ("json" if args.json else "table")
     if shape == "table":
         shown = SHOWN if args.limit is None else args.limit
-        answer = ask(lambda: lake.spark, lake.root, query, limit=shown + 1, as_of=args.as_of)
+        answer = ask(lambda: run.spark, run.root, query, limit=shown + 1, as_of=args.as_of)
         show(answer, shown, given=args.limit is not None)
     elif shape == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        answer = ask(lambda: lake.spark, lake.root, query, limit=args.limit, as_of=args.as_of)
+        answer = ask(lambda: run.spark, run.root, query, limit=args.limit, as_of=args.as_of)
         writer.writerow(name for name, _ in answer.columns)
         writer.writerows(answer.rows)
     else:
-        for (line,) in ask(lambda: lake.spark, lake.root, query, limit=args.limit, as_json=True, as_of=args.as_of).rows:
+        for (line,) in ask(lambda: run.spark, run.root, query, limit=args.limit, as_json=True, as_of=args.as_of).rows:
             print(line)
 
 

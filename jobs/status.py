@@ -11,8 +11,8 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from varve import status
-from varve.arguments import Parser, launch
-from varve.lake import Lake
+from varve.run.cli import Parser, launch
+from varve.run.run import Run
 
 WIDE = 160  # [characters] a file or a pipe has no edge
 EXIT = """\
@@ -31,13 +31,13 @@ def parser() -> Parser:
     return parser
 
 
-def run(lake: Lake, args: Namespace) -> None:
+def run(run: Run, args: Namespace) -> None:
     """Look and tell; nothing is written, no session is opened."""
     if args.run:
-        found = status.one_run(lake, args.run, table=args.table)
+        found = status.one_run(run, args.run, table=args.table)
         show(status.run_page(found), status.run_records(found), args)
         return
-    seen = status.look(lake, now=datetime.now(UTC), table=args.table)
+    seen = status.look(run, now=datetime.now(UTC), table=args.table)
     step = status.next_step(seen)
     show(status.page(seen, step), status.records(seen, step), args)
     if args.strict and (problem := status.verdict(seen, step)):

@@ -11,8 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from object_stores import Emulator, azurite, fake_s3
-from varve import session
 from varve.config import Settings
+from varve.spark import session
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTHONPATH = os.pathsep.join([str(PROJECT / "tests"), str(PROJECT / "lib")])  # of a process that a test starts

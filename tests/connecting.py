@@ -10,7 +10,7 @@ from varve.config import Dataset, Source
 from varve.connect import Connector, Plan
 from varve.connect.database.sqlite import Sqlite
 from varve.connect.files import Files
-from varve.contract import Contract
+from varve.model.contract import Contract
 from varve.raw import Manifest
 from varve.storage import open_files
 

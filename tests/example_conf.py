@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from varve.config import load
-from varve.errors import ConfigError
+from varve.model.errors import ConfigError
 
 EXAMPLE: Final = Path(__file__).parent / "example" / "conf"
 WHOLE: Final = "(the whole file)"

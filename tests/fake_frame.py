@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import types as T
 from pyspark.sql.types import StructField, StructType
 
-from varve import ops
-from varve.store import Store
+from varve.ops import tables
+from varve.storage.delta import Store
 
 BATCHES: Final = 100
 
@@ -24,7 +24,7 @@ BATCHES: Final = 100
 def schema() -> StructType:
     """The columns of ops.rejects; a DDL text would need the JVM."""
     kinds = {"string": T.StringType(), "bigint": T.LongType(), "timestamp": T.TimestampType()}
-    return StructType([StructField(name, kinds[kind]) for name, kind in ops.COLUMNS[ops.REJECTS].items()])
+    return StructType([StructField(name, kinds[kind]) for name, kind in tables.COLUMNS[tables.REJECTS].items()])
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FakeFrame:
         Path(folder).mkdir(parents=True)
         row = {"table_name": "bronze.t", "batch": self.batch}
         kinds = {"string": pa.string(), "bigint": pa.int64(), "timestamp": pa.timestamp("us", tz="UTC")}
-        arrow = pa.schema([(name, kinds[kind]) for name, kind in ops.COLUMNS[ops.REJECTS].items()])
+        arrow = pa.schema([(name, kinds[kind]) for name, kind in tables.COLUMNS[tables.REJECTS].items()])
         pq.write_table(pa.Table.from_pylist([row], schema=arrow), Path(folder) / "part-00000.parquet")
 
 
@@ -61,12 +61,12 @@ def main(lake: str, name: str, how: str) -> None:
     for number in range(BATCHES if how != "forgets" else BATCHES // 10):
         batch = f"{name}.{number}"
         if how == "rows":
-            ops.append(Path(lake), ops.REJECTS, [{"table_name": "bronze.t", "batch": batch}])
+            tables.append(Path(lake), tables.REJECTS, [{"table_name": "bronze.t", "batch": batch}])
         elif how == "forgets":
-            ops.append(Path(lake), ops.REJECTS, [{"table_name": "bronze.t", "batch": "forgotten"}])
-            ops.forget(Path(lake), ops.REJECTS, table_name="bronze.t", batch="forgotten")
+            tables.append(Path(lake), tables.REJECTS, [{"table_name": "bronze.t", "batch": "forgotten"}])
+            tables.forget(Path(lake), tables.REJECTS, table_name="bronze.t", batch="forgotten")
         else:
-            store.append_shared(FakeFrame(batch), "ops", ops.REJECTS, note={"kind": "rejects"})  # type: ignore[arg-type]
+            store.append_shared(FakeFrame(batch), "ops", tables.REJECTS, note={"kind": "rejects"})  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

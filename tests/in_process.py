@@ -14,9 +14,10 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import SparkSession
 
-from varve import arguments, config
-from varve.console import Screen
-from varve.lake import Lake
+from varve import config
+from varve.run import cli
+from varve.run.console import Screen
+from varve.run.run import Run
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -25,11 +26,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 class Jobs:
     """A lake, and the jobs run on it in this process."""
 
-    lake: Lake
+    lake: Run
 
     @classmethod
     def at(cls, root: Path, spark: SparkSession, name: str, *, conf: Path = PROJECT / "conf") -> Jobs:
-        lake = Lake(config.load(conf, lake=str(root)), job="test", run_id=name)
+        lake = Run(config.load(conf, lake=str(root)), job="test", run_id=name)
         assert lake.spark is spark  # opened here: a thread of a job would not find the session of the tests
         return cls(lake)
 
@@ -52,12 +53,12 @@ def launched(name: str, *words: str, has_session: bool = True) -> int:
     """The exit code that a job ends with that is run in this process, with all that surrounds a run."""
     module = job_module(name)
 
-    def body(lake: Lake, args: Namespace, screen: Screen) -> int:
+    def body(lake: Run, args: Namespace, screen: Screen) -> int:
         if has_session:
             assert lake.spark  # opened here, see `Jobs.at`
-        return arguments._recorded(module.run, lake, args, screen)
+        return cli._recorded(module.run, lake, args, screen)
 
-    return arguments.execute(words, lambda _: module.parser(), body, job=name)
+    return cli.execute(words, lambda _: module.parser(), body, job=name)
 
 
 def job_module(name: str) -> ModuleType:

@@ -25,11 +25,11 @@ def point_of(name: str) -> tuple[Any, str]:
     from delta.tables import DeltaMergeBuilder
     from pyspark.sql import DataFrameWriter
 
-    from varve import loads, ops
+    from varve.ops import tables
     from varve.raw.landing import Landing, Publisher
-    from varve.store import Store
+    from varve.storage.delta import Store
 
-    owners = (Landing, Publisher, Store, DataFrameWriter, DeltaMergeBuilder, loads, ops)
+    owners = (Landing, Publisher, Store, DataFrameWriter, DeltaMergeBuilder, tables)
     owner, _, act = name.partition(".")
     return next(one for one in owners if one.__name__.rpartition(".")[2] == owner), act
 
@@ -85,7 +85,7 @@ def stop_at(mark: Path, how: str) -> Callable[[], None]:
 def main(*words: str) -> None:
     if words == ("session",):
         from conftest import SETTINGS
-        from varve import session
+        from varve.spark import session
 
         session.build(SETTINGS, app="job-process")
     for line in sys.stdin:

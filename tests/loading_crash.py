@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from varve import arguments
-from varve.arguments import launch
+from varve.bronze.load import BronzeLoad
 from varve.history_table import HistoryTable
-from varve.lake import Lake
-from varve.loading import BronzeLoad
+from varve.run import cli
+from varve.run.cli import launch
+from varve.run.run import Run
 from varve.silver import EntityLoad
-from varve.store import Store
+from varve.storage.delta import Store
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def arm(point: Point, reached: Callable[[], None], *, patch: Callable[[type, str
     patch(point.owner, point.method, armed)
 
 
-class Opened(Lake):
+class Opened(Run):
     """Opens the session of this process where it is made: a thread of a job would not find it."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -92,10 +92,10 @@ def run(root: Path, job: str, *words: str) -> int:
 
 def main(root: str, mark: str, job: str, *point: str) -> None:
     from conftest import SETTINGS
-    from varve import session
+    from varve.spark import session
 
     session.build(SETTINGS, app="crash")
-    setattr(arguments, "Lake", Opened)  # noqa: B010
+    setattr(cli, "Lake", Opened)  # noqa: B010
 
     def die() -> None:
         Path(mark).write_text(point[0], encoding="utf-8")

@@ -19,13 +19,13 @@ import pyarrow as pa
 from pyspark.sql.types import LongType, StructField, StructType
 
 from conftest import PYTHONPATH
-from varve import config, loads
-from varve.errors import VarveError
+from varve import config
 from varve.framing import Framed
-from varve.lake import Lake
-from varve.ledger import Ledger
-from varve.loads import Batch, Load
+from varve.model.errors import VarveError
+from varve.ops.ledger import Ledger
 from varve.raw import Manifest, Origin, publishing
+from varve.raw.batch import Batch, Load, transaction
+from varve.run.run import Run
 from written_conf import write, write_contract
 
 DAY: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -70,9 +70,9 @@ class SmallLake:
     def place(self) -> Path:
         return self.root / "lake"
 
-    def lake(self) -> Lake:
+    def lake(self) -> Run:
         """As a run that is just starting has it."""
-        return Lake(config.load(self.root / "conf", lake=str(self.place)), job="status")
+        return Run(config.load(self.root / "conf", lake=str(self.place)), job="status")
 
     def land(
         self,
@@ -113,7 +113,7 @@ class SmallLake:
         if not store.exists(layer, table):
             empty = pa.table({"n": pa.array([], pa.int64())})
             deltalake.write_deltalake(store.path(layer, table), empty)
-        txn = loads.transaction(layer, table)
+        txn = transaction(layer, table)
         batch = Batch((store.transaction(layer, table, txn) or 0) + 1, tuple(held), run)
         note = {"kind": "load", **batch.note()}
         commit = store.append_few([(1,)], _SCHEMA, layer, table, txn=txn, version=batch.number, note=note)
@@ -129,7 +129,7 @@ class SmallLake:
     def killed(self, run_id: str, *work: str) -> None:
         """A run of another process that is killed after it did this."""
         lines = [
-            "import os, signal", "from pathlib import Path", "from varve.ledger import Ledger",
+            "import os, signal", "from pathlib import Path", "from varve.ops.ledger import Ledger",
             f"book = Ledger(Path({str(self.place)!r}), run_id={run_id!r}, job='daily')", *work,
             "    os.kill(os.getpid(), signal.SIGKILL)",
         ]  # fmt: skip

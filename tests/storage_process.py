@@ -6,7 +6,7 @@ import os
 import sys
 import uuid
 
-from varve.errors import StorageError
+from varve.model.errors import StorageError
 from varve.storage import Holder, Leases, Numbers, Taken, open_files
 
 

@@ -23,7 +23,7 @@ CONFORM: Final = """
 BY_CITY: Final = """
     from pyspark.sql import functions as F
 
-    from varve.scope import SCOPE_COLUMNS
+    from varve.model.scope import SCOPE_COLUMNS
     from varve.transforms import mart
 
     from .names import shown
@@ -37,7 +37,7 @@ BY_CITY: Final = """
 BEST: Final = """
     from pyspark.sql import functions as F
 
-    from varve.scope import SCOPE_COLUMNS
+    from varve.model.scope import SCOPE_COLUMNS
     from varve.transforms import mart
 
 

@@ -12,9 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from varve import bronze
-from varve.bronze import Drift, ScopeColumn
-from varve.contract import Column, Contract, Personal
+from varve.bronze import typing
+from varve.bronze.typing import Drift, ScopeColumn, drift, rejects_of, rows_of, typing_of
+from varve.model.contract import Column, Contract, Personal
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def contract(*columns: Column, evolve: str = "rescue") -> Contract:
 
 def typed(frame: DataFrame, of: Contract, *columns: str, entity: ScopeColumn | None = None) -> DataFrame:
     """The records typed. columns: their names as received."""
-    return bronze.typed(frame, of, bronze.typing_of(columns, of, ("",), (None, entity)))
+    return typing.typed(frame, of, typing_of(columns, of, ("",), (None, entity)))
 
 
 def records(spark: SparkSession, *rows: Sequence[str | None]) -> DataFrame:
@@ -167,8 +167,8 @@ def test_one_record_is_one_row_or_one_reject(spark: SparkSession) -> None:
     mail = Column("mail", "int", key_position=2, personal=Personal("direct"))
     frame = records(spark, ("1", "7", "x"), ("a", "7", None), ("", "7", "y"), ("2", "anna@x", None))
     frame = typed(frame, contract(id_, mail), "Id", "mail", "new")
-    [row] = bronze.rows_of(frame).collect()
-    rejects = bronze.rejects_of(frame)
+    [row] = rows_of(frame).collect()
+    rejects = rejects_of(frame)
     assert (row["id"], row["mail"], row["_position"], row["_file"]) == (1, 7, 1, "extract=m1/x.csv")
     assert json.loads(row["_rescued"]) == [{"field": "new", "value": "x", "reason": "unknown field"}]
     assert (row["_manifest"], row["_contract_version"], row["scope_country"]) == ("m1", "1.2.0", "ES")
@@ -217,4 +217,4 @@ def test_drift(columns: list[str], expected: Drift) -> None:
     of = contract(
         Column("id", "int", key_position=1, source_name="Id"), Column("a", "int", required=True), Column("b", "int")
     )
-    assert bronze.drift(columns, of) == expected
+    assert drift(columns, of) == expected

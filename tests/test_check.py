@@ -13,7 +13,7 @@ import pytest
 from conftest import PROJECT
 from losing_proxy import losing_proxy
 from object_stores import Emulator
-from varve.errors import StorageError
+from varve.model.errors import StorageError
 from varve.storage import open_files
 from varve.storage.trial import folder_lacks, store_lacks
 

@@ -29,7 +29,7 @@ from example_conf import (
 )
 from varve.config import Config, FromColumn, load
 from varve.config.publish import schemas, text_of
-from varve.errors import ConfigError, ContractError, VarveError
+from varve.model.errors import ConfigError, ContractError, VarveError
 
 PROJECT = Path(__file__).resolve().parents[1]
 

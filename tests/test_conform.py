@@ -13,11 +13,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from transforms.entities.fx import ecb_rates
-from varve import codes, privacy
-from varve.contract import Column, Contract, Feed, HistoryRules, Personal, Rule
-from varve.entities import CARRIED, observations
-from varve.errors import ContractError
-from varve.privacy import PseudonymKey
+from varve.model.contract import Column, Contract, Feed, HistoryRules, Personal, Rule
+from varve.model.errors import ContractError
+from varve.privacy import pseudonyms
+from varve.privacy.pseudonyms import PseudonymKey
+from varve.rules import codes
+from varve.silver.conform import CARRIED, observations
 
 AS_OF = datetime(2024, 5, 1, tzinfo=UTC)
 LISTS: Mapping[str, codes.CodeList] = MappingProxyType(
@@ -144,7 +145,7 @@ def test_a_column_that_bronze_lacks_is_named(spark: SparkSession, key: Pseudonym
 
 
 def test_types_of_silver() -> None:
-    types = {field.name: field.dataType.simpleString() for field in privacy.silver_schema(CLAIM).fields}
+    types = {field.name: field.dataType.simpleString() for field in pseudonyms.silver_schema(CLAIM).fields}
     assert types == {
         "claim_id": "bigint",
         "balance": "decimal(19,4)",

@@ -11,7 +11,7 @@ import pytest
 from connecting import CONNECTORS, files, sqlite
 from varve.config.kinds import built_in
 from varve.config.sources import Source
-from varve.errors import UsageError
+from varve.model.errors import UsageError
 
 
 def database(path: Path) -> str:

@@ -9,9 +9,9 @@ from pyspark.sql.types import DecimalType, LongType, StructField, StructType
 
 from example_conf import CLAIM, SHOP_CLAIM, assert_one_error, case, edited, errors
 from varve.config import load
-from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
-from varve.errors import ConfigError, ContractError
-from varve.scope import Scope
+from varve.model.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
+from varve.model.errors import ConfigError, ContractError
+from varve.model.scope import Scope
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from test_invented_source import Invented
-from varve.errors import ParkedError, UsageError
+from varve.model.errors import ParkedError, UsageError
 
 
 def test_what_contradicts_is_in_the_rejects_once_and_one_is_taken_back(tmp_path: Path, spark: SparkSession) -> None:

@@ -14,8 +14,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from connecting import dataset_of, files, landed
-from varve import bronze, raw
-from varve.contract import Column, Contract
+from varve import raw
+from varve.bronze.typing import PROVENANCE, typed, typing_of
+from varve.model.contract import Column, Contract
 from varve.storage import Disk
 
 WRONG, FINE = "wrong type", "precision"
@@ -95,8 +96,8 @@ def test_casts(spark: SparkSession) -> None:
     columns = [Column(f"v{i}", wanted, **more) for i, (_, _, wanted, more, *_) in enumerate(VALUES)]  # type: ignore[arg-type]
     contract = Contract("s_d", "1.0.0", "s_d", "bronze", tuple(columns))
     received = [f"cast({sql} as {kind}) as c{i}" for i, (kind, sql, *_) in enumerate(VALUES)]
-    typing = bronze.typing_of([c.name for c in columns], contract, types=[kind for kind, *_ in VALUES])
-    row = bronze.typed(records(spark, *received), contract, typing).collect()[0]
+    typing = typing_of([c.name for c in columns], contract, types=[kind for kind, *_ in VALUES])
+    row = typed(records(spark, *received), contract, typing).collect()[0]
     rescued = {entry["field"]: (entry["value"], entry["reason"]) for entry in json.loads(row["_rescued"])}
     pairs = [(case, row[i], rescued.get(f"v{i}")) for i, case in enumerate(VALUES)]
     wrong = [(case, value, entry) for case, value, entry in pairs if (shown(value), entry) != (shown(case[4]), case[5])]
@@ -105,8 +106,8 @@ def test_casts(spark: SparkSession) -> None:
 
 def test_a_record_that_arrived_typed_is_told_as_json_when_it_is_rejected(spark: SparkSession) -> None:
     contract = Contract("s_d", "1.0.0", "s_d", "bronze", (Column("k", "int", key_position=1), Column("v", "double")))
-    typing = bronze.typing_of(["k", "v", "x"], contract, types=["double", "double", "binary"])
-    row = bronze.typed(records(spark, "1.5D as c0", "2.5D as c1", "x'ff' as c2"), contract, typing).collect()[0]
+    typing = typing_of(["k", "v", "x"], contract, types=["double", "double", "binary"])
+    row = typed(records(spark, "1.5D as c0", "2.5D as c1", "x'ff' as c2"), contract, typing).collect()[0]
     assert row["_reason"] == "key column k: found '1.5', expected int"
     assert json.loads(row["_record"]) == {"k": "1.5", "v": "2.5", "x": "ff"}
     assert json.loads(row["_rescued"]) == [
@@ -129,12 +130,12 @@ def test_parquet_comes_through_raw_as_it_is(spark: SparkSession, lake_dir: Path,
     contract = Contract("s_d", "1.0.0", "s_d", "bronze", tuple(Column(name, kind) for name, kind in wanted.items()))
     [manifest] = landed(lake_dir, dataset_of(files(tmp_path / "in", format="parquet"), contract))
     frame = raw.read(spark, Disk(lake_dir), [manifest]).selectExpr(
-        "*", *(f"string(null) as {name}" for name in (*bronze.PROVENANCE,) if name not in ("_rescued", "_position"))
+        "*", *(f"string(null) as {name}" for name in (*PROVENANCE,) if name not in ("_rescued", "_position"))
     )
-    typing = bronze.typing_of(manifest.columns, contract, types=manifest.types)
-    frame = bronze.typed(frame, contract, typing).withColumn("moment", F.col("moment").cast("string"))
-    typed = frame.select(*wanted, "_rescued").orderBy("moment").collect()
-    assert [tuple(row) for row in typed] == [
+    typing = typing_of(manifest.columns, contract, types=manifest.types)
+    frame = typed(frame, contract, typing).withColumn("moment", F.col("moment").cast("string"))
+    found = frame.select(*wanted, "_rescued").orderBy("moment").collect()
+    assert [tuple(row) for row in found] == [
         (2**62, 7, 0.1, True, Decimal("1.10"), bytearray(b"\xff"), date(1, 1, 1), "0001-01-01 00:00:00",
          at(1582, 10, 10), '["a"]', "x", None),
         (None, None, None, None, None, None, None, "9999-12-31 00:00:00", None, None, None, None),

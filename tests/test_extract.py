@@ -19,8 +19,8 @@ from varve import raw
 from varve.config import Source
 from varve.connect._takes import Bound
 from varve.connect.database._windows import earlier
-from varve.contract import Column, Contract
-from varve.errors import ParkedError, SourceError
+from varve.model.contract import Column, Contract
+from varve.model.errors import ParkedError, SourceError
 from varve.raw import Manifest
 
 CONTRACT = Contract("s_d", "1.0.0", "s_d", "bronze", (Column("k", "int"), Column("v", "string")))

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from connecting import dataset_of, files, landed, raw_of, sqlite
-from varve import loads
 from varve.config import Source
-from varve.contract import Column, Contract
-from varve.errors import OvertakenError
-from varve.loads import Load, Loaded
+from varve.model.contract import Column, Contract
+from varve.model.errors import OvertakenError
 from varve.raw import Landing, Manifest, publishing
+from varve.raw.batch import Load, _read, _stored, _value, _write
+from varve.raw.index import Loaded
 from varve.storage import open_files
 
 CONTRACT = Contract("s_d", "1.0.0", "s_d", "bronze", (Column("k", "bigint"), Column("v", "string")))
@@ -122,22 +122,22 @@ def test_the_index_is_replaced_only_by_who_has_read_it(root: str) -> None:
     found = Loaded(7)
     for load in (Load("s_d", 1, "a"), Load("s_d", 2, "b"), Load("s_d", 4, "c", ("ES/e1",))):
         found.add(load)
-    index = loads._stored(found, "table", 3)
-    assert loads._read(store, "bronze", "s_d") == (None, None)
-    loads._write(store, "bronze", "s_d", index, None)
-    read, tag = loads._read(store, "bronze", "s_d")
+    index = _stored(found, "table", 3)
+    assert _read(store, "bronze", "s_d") == (None, None)
+    _write(store, "bronze", "s_d", index, None)
+    read, tag = _read(store, "bronze", "s_d")
     assert read == index
     assert read is not None
-    assert loads._value(read) == found
-    loads._write(store, "bronze", "s_d", loads._stored(found, "table", 4), tag)
-    loads._write(store, "bronze", "s_d", loads._stored(found, "table", 5), tag)  # another run was first
-    loads._write(store, "bronze", "s_d", loads._stored(found, "table", 5), None)
-    read, tag = loads._read(store, "bronze", "s_d")
+    assert _value(read) == found
+    _write(store, "bronze", "s_d", _stored(found, "table", 4), tag)
+    _write(store, "bronze", "s_d", _stored(found, "table", 5), tag)  # another run was first
+    _write(store, "bronze", "s_d", _stored(found, "table", 5), None)
+    read, tag = _read(store, "bronze", "s_d")
     assert read is not None
     assert tag is not None
     assert read.version == 4
     store.replace(key, b"{cut", tag=tag)
-    nothing, tag = loads._read(store, "bronze", "s_d")
+    nothing, tag = _read(store, "bronze", "s_d")
     assert nothing is None
-    loads._write(store, "bronze", "s_d", index, tag)
-    assert loads._read(store, "bronze", "s_d")[0] == index
+    _write(store, "bronze", "s_d", index, tag)
+    assert _read(store, "bronze", "s_d")[0] == index

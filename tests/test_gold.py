@@ -10,14 +10,14 @@ from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from stranger import CONFORM, Stranger
-from varve.errors import ConfigError, TransformError, UsageError
+from varve.model.errors import ConfigError, TransformError, UsageError
 from written_conf import write_contract
 
 HEAD = """\
 from pyspark.sql import functions as F
 
 from transforms.numbers import reciprocal
-from varve.scope import SCOPE_COLUMNS
+from varve.model.scope import SCOPE_COLUMNS
 from varve.transforms import mart
 
 
@@ -29,7 +29,7 @@ def inverse(shift):
 def sales(ticket):
 """
 OTHER = """
-    from varve.scope import SCOPE_COLUMNS
+    from varve.model.scope import SCOPE_COLUMNS
     from varve.transforms import mart
 
 

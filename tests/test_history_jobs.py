@@ -20,8 +20,8 @@ from pyspark.sql import functions as F
 from conftest import PYTHONPATH
 from in_process import Jobs, job_module
 from test_invented_source import Invented
-from varve.arguments import launch
-from varve.errors import UsageError
+from varve.model.errors import UsageError
+from varve.run.cli import launch
 from varve.silver.keys import rows_of
 
 KEY = ("--key", "k", "--key", "n0")
@@ -203,8 +203,8 @@ IN_MADRID = """\
 import sys
 from pathlib import Path
 from in_process import job_module
-from varve import session
-from varve.arguments import launch
+from varve.spark import session
+from varve.run.cli import launch
 from varve.config import load
 session.build(load(Path(sys.argv[-1])).settings, app="test")  # one for both
 job = job_module("history")

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from in_process import PROJECT, Jobs
 from test_strangers_folder import project
 from varve.config import load
-from varve.errors import ConfigError
+from varve.model.errors import ConfigError
 from written_conf import write, write_contract
 
 CONNECTOR: Final = '''

@@ -87,29 +87,29 @@ landing.Landing.publish = publish
 INDEX_BEFORE_DELTA = """
 import os, signal
 from pathlib import Path
-from varve import loads
-from varve.store import Store
+from varve.raw import batch, index
+from varve.storage.delta import Store
 def done(root, layer, table):
     return Path(root) / "ops" / f"done-{{layer}}-{{table}}"
 def loaded(store, files, layer, table, from_rows):
     found, file = honest_loaded(store, files, layer, table, from_rows), done(store.root, layer, table)
     for line in file.read_text().splitlines() if file.exists() else ():
         dataset, number, manifest, *scopes = line.split()
-        found.add(loads.Load(dataset, int(number), manifest, tuple(scopes)))
+        found.add(batch.Load(dataset, int(number), manifest, tuple(scopes)))
     return found
 def append(self, rows, layer, table, *, note=None, **options):
     global left
     done(self.root, layer, table).parent.mkdir(parents=True, exist_ok=True)
-    with done(self.root, layer, table).open("a") as index:
-        for load in loads.loads_of(note or {{}}):
-            index.write(" ".join([load.dataset, str(load.number), load.manifest, *load.scopes]) + "\\n")
+    with done(self.root, layer, table).open("a") as told:
+        for load in batch.loads_of(note or {{}}):
+            told.write(" ".join([load.dataset, str(load.number), load.manifest, *load.scopes]) + "\\n")
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return honest_append(self, rows, layer, table, note=note, **options)
 left = {left}
 honest_append, Store.append = Store.append, append
-honest_loaded, loads.loaded = loads.loaded, loaded
+honest_loaded, index.loaded = index.loaded, loaded
 """
 
 

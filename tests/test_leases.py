@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from conftest import PROJECT, PYTHONPATH
 from in_process import launched
 from stranger import KEY, Stranger
-from varve import journal
+from varve.ops import journal
 from varve.raw import RawDataset
 from varve.storage import Disk, Holder, Leases
 from written_conf import write, write_contract
@@ -453,7 +453,9 @@ def test_a_killed_run_is_taken_in_once_by_two(shop: Shop, pair: tuple[Worker, Wo
         dead.kill()
     first, second = pair
     is_asleep = how == "one asleep"
-    first.ask("extract", *shop.words("visit", "first"), **({"point": "ops._write", "of": "runs"} if is_asleep else {}))
+    first.ask(
+        "extract", *shop.words("visit", "first"), **({"point": "tables._write", "of": "runs"} if is_asleep else {})
+    )
     if is_asleep:
         first.asleep()
     second.ask("extract", *shop.words("ticket", "second"))
@@ -480,7 +482,7 @@ def test_a_run_that_slept_before_its_rows_were_in_tells_them_once_and_rightly(
     shop: Shop, pair: tuple[Worker, Worker]
 ) -> None:
     first, second = pair
-    first.ask("extract", *shop.words("ticket", "asleep"), point="ops._write", of="runs")
+    first.ask("extract", *shop.words("ticket", "asleep"), point="tables._write", of="runs")
     first.asleep()
     lasts_until_others_look_dead(second, shop)
     assert ("asleep", "done", "raw.shop_ticket") in shop.told(), "its log says so"
@@ -510,8 +512,8 @@ def test_a_run_that_slept_and_was_not_overtaken_goes_on(shop: Shop, pair: tuple[
 FENCED = """
 import sys
 from pyspark.sql.types import StringType, StructType
-from varve.errors import OvertakenError
-from varve.store import Store
+from varve.model.errors import OvertakenError
+from varve.storage.delta import Store
 root, name, count = sys.argv[1:]
 store, schema, mine = Store(lambda: None, root), StructType().add("batch", StringType()), 0
 while mine < int(count):

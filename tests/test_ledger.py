@@ -18,11 +18,11 @@ from typing import Any
 import deltalake
 import pytest
 
-from varve import ops
-from varve.errors import ConfigError, ParkedError, SourceError, StorageError, UsageError
-from varve.journal import closed, log_of
-from varve.ledger import Ledger, Task
-from varve.scope import Scope
+from varve.model.errors import ConfigError, ParkedError, SourceError, StorageError, UsageError
+from varve.model.scope import Scope
+from varve.ops import tables
+from varve.ops.journal import closed, log_of
+from varve.ops.ledger import Ledger, Task
 from varve.storage import Disk, Holder, Leases
 
 IBERIA = Scope("ES", "iberia1")
@@ -40,7 +40,7 @@ def ledger(root: Path, run: str = "r1") -> Ledger:
 
 
 def runs(root: Path, where: str = "true") -> list[dict[str, Any]]:
-    return ops.rows(root, ops.RUNS, columns=ops.COLUMNS[ops.RUNS], where=where)
+    return tables.rows(root, tables.RUNS, columns=tables.COLUMNS[tables.RUNS], where=where)
 
 
 def park(task: Task) -> None:
@@ -226,9 +226,9 @@ def test_the_tables_have_the_columns_that_ops_says(tmp_path: Path) -> None:
     book.decide("t", IBERIA, "m1", verdict="accept", reason="seen")
     book.close()
     arrow = {"string": "string", "bigint": "long", "double": "double", "timestamp": "timestamp"}
-    for table in (ops.RUNS, ops.DECISIONS):
+    for table in (tables.RUNS, tables.DECISIONS):
         fields = json.loads(deltalake.DeltaTable(str(tmp_path / "ops" / table)).schema().to_json())["fields"]
-        said = {name: arrow.get(kind, kind) for name, kind in ops.COLUMNS[table].items()}
+        said = {name: arrow.get(kind, kind) for name, kind in tables.COLUMNS[table].items()}
         found = {f["name"]: f["type"] if isinstance(f["type"], str) else "array<string>" for f in fields}
         assert found == said
         assert all(field["nullable"] for field in fields)
@@ -237,7 +237,7 @@ def test_the_tables_have_the_columns_that_ops_says(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from varve.ledger import Ledger
+from varve.ops.ledger import Ledger
 book = Ledger(Path(sys.argv[1]), run_id="killed", job="daily")
 with book.within("bronze"):
     with book.task("bronze", "bronze.done", "ES/iberia1") as task:
@@ -352,7 +352,7 @@ def test_the_last_decision_counts_and_the_same_twice_is_one(tmp_path: Path) -> N
     later = ledger(tmp_path, "r3")
     assert later.accepted("silver.claim", IBERIA, "m1") is None
     assert later.discarded("silver.claim", IBERIA, "m1") == "it was half a file"
-    found = ops.rows(tmp_path, ops.DECISIONS, columns=["decided_by", "verdict"])
+    found = tables.rows(tmp_path, tables.DECISIONS, columns=["decided_by", "verdict"])
     assert [row["verdict"] for row in found if row["decided_by"] == "ana"] == ["accept"]
     assert len(found) == 2
 

@@ -18,27 +18,28 @@ from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from till import COLUMNS, TABLE, Till
-from varve import loads, ops
-from varve.errors import OvertakenError, ParkedError, StorageError
-from varve.lake import Lake
-from varve.loading import MOST_SHAPES, BronzeLoad, bronze_loaded
-from varve.loads import Load, Loaded
-from varve.scope import Scope
+from varve.bronze.load import MOST_SHAPES, BronzeLoad, bronze_loaded
+from varve.model.errors import OvertakenError, ParkedError, StorageError
+from varve.model.scope import Scope
+from varve.ops import tables
+from varve.raw.batch import Batch, Load, batches, transaction
+from varve.raw.index import Loaded
+from varve.run.run import Run
 from varve.silver import EntityLoad
 from varve.storage import Disk
-from varve.store import Commit, Store
+from varve.storage.delta import Commit, Store
 
 VARIES: Final = ("_landed_at", "recorded_at", "rejected_at", "run_id", "batch")
 
 
-def load_of(lake: Lake) -> BronzeLoad:
+def load_of(lake: Run) -> BronzeLoad:
     [dataset] = lake.config.datasets()
     return BronzeLoad(lake, dataset)
 
 
-def held(lake: Lake, layer: str = "bronze", table: str = TABLE) -> list[list[Load]]:
+def held(lake: Run, layer: str = "bronze", table: str = TABLE) -> list[list[Load]]:
     """What each commit holds that holds anything."""
-    return [list(found) for _, found in loads.batches(lake.store, layer, table) if found]
+    return [list(found) for _, found in batches(lake.store, layer, table) if found]
 
 
 def jobs_of(spark: SparkSession) -> int:
@@ -252,11 +253,11 @@ def test_a_hundred_thousand_extracts_none_of_them_new(
     lake = Jobs.at(till.lake, spark, "r1", conf=till.conf).lake
     for layer, table in (("bronze", TABLE), ("silver", "sale_changes")):
         empty = spark.createDataFrame([], "scope_country string, scope_entity string, _manifest string")
-        name = loads.transaction(layer, table)
+        name = transaction(layer, table)
         lake.store.append(empty, layer, table, txn=name, version=0)
         for first in range(1, count + 1, 10_000):
             numbers = range(first, first + 10_000)
-            batch = loads.Batch(numbers[-1] // 10_000, tuple(Load(TABLE, n, f"x{n:06d}") for n in numbers))
+            batch = Batch(numbers[-1] // 10_000, tuple(Load(TABLE, n, f"x{n:06d}") for n in numbers))
             lake.store.advance(layer, table, txn=name, version=batch.number, is_fenced=True, note=batch.note())
     load_of(lake).loaded()
     Jobs.at(till.lake, spark, "r2", conf=till.conf).run("silver", "--no-fold")  # both know what they hold
@@ -588,8 +589,8 @@ def test_of_two_that_decided_the_same_batch_one_is_refused(
         slow.load(pending[0], decided[0])
     one.run("silver")
     assert sorted(n for loaded in held(one.lake) for n in (load.number for load in loaded)) == list(range(1, 7))
-    for table in (ops.REJECTS, ops.DRIFT):
-        where = "rule not in ('kept')" if table == ops.REJECTS else "true"
+    for table in (tables.REJECTS, tables.DRIFT):
+        where = "rule not in ('kept')" if table == tables.REJECTS else "true"
         runs = {run for (run,) in one.rows(f"ops.{table}", "run_id", where)}
         assert runs <= ({"other"} if is_first else {"one", "other"})
     assert contents(till.lake) == three_days_loaded[1]

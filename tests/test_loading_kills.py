@@ -21,8 +21,8 @@ from conftest import PYTHONPATH
 from loading_crash import POINTS, Opened, arm, run, words_of
 from test_loading import contents, copied
 from till import Till
-from varve import arguments
-from varve.lake import Lake
+from varve.run import cli
+from varve.run.run import Run
 
 LONGEST: Final = 300  # [s] for one process on a busy machine
 PICTURES: Final = [name for name, point in POINTS.items() if point.when != "staged"]
@@ -50,7 +50,7 @@ def opened(shared_spark: SparkSession) -> Any:
     """Runs of jobs open the session of the tests in the thread that has it, and leave it open."""
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(arguments, "Lake", Opened)
+        patched.setattr(cli, "Lake", Opened)
         yield
 
 
@@ -204,7 +204,7 @@ def test_the_tests_of_pictures_see_what_was_left(
     tmp_path: Path, spark: SparkSession, pictures: Mapping[str, Till], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without taking back what a killed run recorded, the lake holds it twice."""
-    monkeypatch.setattr(Lake, "recover", lambda _: None)
+    monkeypatch.setattr(Run, "recover", lambda _: None)
     till = copied(pictures["bronze, rejects recorded"], tmp_path)
     act(till, "bronze")
     act(till, "silver")

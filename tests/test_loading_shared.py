@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 from conftest import PYTHONPATH
 from fake_frame import BATCHES
-from varve import ops
-from varve.store import Store
+from varve.ops import tables
+from varve.storage.delta import Store
 
 
 def appending(lake: Path, hows: Sequence[str]) -> list[subprocess.Popen[bytes]]:
@@ -28,7 +28,7 @@ def appending(lake: Path, hows: Sequence[str]) -> list[subprocess.Popen[bytes]]:
 
 
 def batches(lake: Path) -> list[str]:
-    return sorted(row["batch"] for row in ops.rows(lake, ops.REJECTS, columns=["batch"]))
+    return sorted(row["batch"] for row in tables.rows(lake, tables.REJECTS, columns=["batch"]))
 
 
 def expected(processes: int) -> list[str]:
@@ -58,8 +58,8 @@ def test_spark_appends_beside_other_processes(lake_dir: Path, spark: SparkSessio
         rows = spark.createDataFrame([("bronze.t", f"spark.{number}")], "table_name string, batch string")
         named = rows.selectExpr(*(
             f"{name if name in rows.columns else f'cast(null as {kind})'} as {name}"
-            for name, kind in ops.COLUMNS[ops.REJECTS].items()
+            for name, kind in tables.COLUMNS[tables.REJECTS].items()
         ))  # fmt: skip
-        assert store.append_shared(named, "ops", ops.REJECTS, note={"kind": "rejects"}) == 1
+        assert store.append_shared(named, "ops", tables.REJECTS, note={"kind": "rejects"}) == 1
     assert [process.wait(300) for process in processes] == [0, 0]
     assert batches(lake_dir) == sorted([*expected(2), *(f"spark.{number}" for number in range(20))])

@@ -16,13 +16,13 @@ from pyspark.sql import functions as F
 from in_process import Jobs
 from test_loading import contents, held, overtaken
 from till import BEGAN, TABLE, Till
-from varve import ops
 from varve.config.settings import BatchLimits
-from varve.contract import Feed
-from varve.errors import OvertakenError, ParkedError, TransformError
-from varve.lake import Lake
+from varve.model.contract import Feed
+from varve.model.errors import OvertakenError, ParkedError, TransformError
+from varve.model.scope import Scope
+from varve.ops import tables
 from varve.raw import Manifest, Origin, RawFile
-from varve.scope import Scope
+from varve.run.run import Run
 from varve.silver import EntityLoad
 from varve.silver.load import Window
 from varve.silver.run import in_commits
@@ -82,7 +82,7 @@ def test_a_snapshot_stands_between_what_is_earlier_and_later_of_its_scopes(seed:
                 assert place[earlier.manifest.number] < place[later.manifest.number]
 
 
-def numbers(lake: Lake) -> list[list[int]]:
+def numbers(lake: Run) -> list[list[int]]:
     return [[load.number for load in commit] for commit in held(lake, "silver", LOG)]
 
 
@@ -133,7 +133,7 @@ def test_one_bad_window_is_found(tmp_path: Path, spark: SparkSession, by_city: b
     assert entity_of(again.lake).windows() == []
 
 
-def entity_of(lake: Lake) -> EntityLoad:
+def entity_of(lake: Run) -> EntityLoad:
     return EntityLoad(lake, lake.config.silver_contract("sale"), lists={}, key=None)  # type: ignore[arg-type]
 
 
@@ -164,7 +164,7 @@ def test_of_two_loads_of_an_entity_one_is_refused(
     with overtaken(monkeypatch, place, lambda: fast.load_changes(windows[1]) and None), pytest.raises(OvertakenError):
         slow.load_changes(windows[0])
     assert numbers(one) == [[1], [2]]
-    rejects = ops.rows(one.root, ops.REJECTS, columns=["run_id", "manifest"], where="table_name = 'silver.sale'")
+    rejects = tables.rows(one.root, tables.REJECTS, columns=["run_id", "manifest"], where="table_name = 'silver.sale'")
     assert sorted((row["run_id"], row["manifest"]) for row in rejects) == [
         ("before1", "x000001"), ("other", "x000002"),
     ]  # fmt: skip

@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 from in_process import PROJECT, Jobs
 from test_invented_source import Invented
 from varve.config import load
-from varve.errors import ParkedError, UsageError
-from varve.planning import plan
+from varve.model.errors import ParkedError, UsageError
+from varve.run.tasks import plan
 
 EXPIRE = ("--expire-before", "2026-03-03")
 

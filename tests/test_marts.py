@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from transforms.marts.fx_rate import FixedRate, daily_rates, fixed_rates
 from transforms.marts.gdp_eur import gdp_eur
-from varve import codes
-from varve.errors import ConfigError
+from varve.model.errors import ConfigError
+from varve.rules import codes
 
 HRK = FixedRate("HRK", Decimal("7.53450"), date(2023, 1, 1))
 

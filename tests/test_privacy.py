@@ -15,10 +15,10 @@ from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from varve import privacy
-from varve.contract import Column, Contract, Personal
-from varve.errors import ConfigError
-from varve.privacy import PseudonymKey
+from varve.model.contract import Column, Contract, Personal
+from varve.model.errors import ConfigError
+from varve.privacy import pseudonyms
+from varve.privacy.pseudonyms import PseudonymKey
 
 DEBTOR = Personal("direct", "debtor")
 CONTRACT = Contract(
@@ -58,7 +58,7 @@ def frame(spark: SparkSession) -> DataFrame:
 
 
 def test_pseudonyms(spark: SparkSession, key: PseudonymKey, key_bytes: bytes) -> None:
-    ana, jose, other = privacy.pseudonymised(frame(spark), CONTRACT, key).orderBy("debtor_id").collect()
+    ana, jose, other = pseudonyms.pseudonymised(frame(spark), CONTRACT, key).orderBy("debtor_id").collect()
 
     def expected(domain: str, text: str) -> str:
         message = len(domain).to_bytes(4, "big") + domain.encode() + text.encode()
@@ -76,20 +76,20 @@ def test_pseudonyms(spark: SparkSession, key: PseudonymKey, key_bytes: bytes) ->
 def test_a_second_run_gives_the_same(spark: SparkSession, key: PseudonymKey, key_bytes: bytes) -> None:
     again = PseudonymKey("k1", spark.sparkContext.broadcast(key_bytes))
     first, second = (
-        privacy.pseudonymised(frame(spark), CONTRACT, k).orderBy("debtor_id").collect() for k in (key, again)
+        pseudonyms.pseudonymised(frame(spark), CONTRACT, k).orderBy("debtor_id").collect() for k in (key, again)
     )
     assert first == second
 
 
 def test_columns(spark: SparkSession) -> None:
-    assert privacy.personal_columns(CONTRACT) == ("name", "alias", "agent", "born_on")
-    assert privacy.statistics_columns(CONTRACT) == ("debtor_id", "city")
-    assert privacy.silver_schema(CONTRACT)["born_on"].dataType.simpleString() == "string"
+    assert pseudonyms.personal_columns(CONTRACT) == ("name", "alias", "agent", "born_on")
+    assert pseudonyms.statistics_columns(CONTRACT) == ("debtor_id", "city")
+    assert pseudonyms.silver_schema(CONTRACT)["born_on"].dataType.simpleString() == "string"
 
 
 def test_personal_columns_without_a_key_are_refused(spark: SparkSession) -> None:
     with pytest.raises(ConfigError, match="no key for pseudonyms"):
-        privacy.pseudonymised(frame(spark), CONTRACT, None)
+        pseudonyms.pseudonymised(frame(spark), CONTRACT, None)
 
 
 def test_the_key_is_in_no_plan_log_or_table(
@@ -107,14 +107,14 @@ def test_the_key_is_in_no_plan_log_or_table(
     listener.start()
     spark.sparkContext._jsc.sc().addSparkListener(listener)
     try:
-        rows = privacy.pseudonymised(frame(spark), CONTRACT, key).where(F.col("name").isNotNull())
+        rows = pseudonyms.pseudonymised(frame(spark), CONTRACT, key).where(F.col("name").isNotNull())
         rows.explain(mode="extended")
         plan = rows._jdf.queryExecution().toString() + repr(key) + str(key)
-        listed = ",".join(privacy.statistics_columns(CONTRACT))
+        listed = ",".join(pseudonyms.statistics_columns(CONTRACT))
         writer = rows.write.format("delta").option("delta.dataSkippingStatsColumns", listed)
         writer.save(str(tmp_path / "table"))
         broken = PseudonymKey("k1", spark.sparkContext.broadcast(key_bytes.decode()))
-        failing = privacy.pseudonymised(frame(spark), CONTRACT, broken)
+        failing = pseudonyms.pseudonymised(frame(spark), CONTRACT, broken)
         with pytest.raises(PythonException, match="Python worker"):  # a failing worker reports its frames
             failing.collect()
     finally:

@@ -6,9 +6,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from varve import codes, quality
-from varve.contract import Column, Contract, Rule
-from varve.errors import ConfigError, ContractError
+from varve.model.contract import Column, Contract, Rule
+from varve.model.errors import ConfigError, ContractError
+from varve.rules import codes, quality
 
 CONTRACT = Contract(
     id="payment",

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 from pyspark.sql import SparkSession
 
-from varve.errors import UsageError
+from varve.model.errors import UsageError
 from varve.query import ask, tables
 
 

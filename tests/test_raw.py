@@ -16,8 +16,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from varve import raw
-from varve.errors import OvertakenError, StorageError
 from varve.framing import Framed
+from varve.model.errors import OvertakenError, StorageError
 from varve.raw import Catalog, Manifest, Origin, RawDataset, publishing
 from varve.raw.manifest import encode
 from varve.storage import Disk, Files, open_files

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from varve.history import Policy
 from varve.history_table import HistoryTable, folding, unfolded
-from varve.store import Store
+from varve.storage.delta import Store
 
 CHANGES = (
     "scope_country string, scope_entity string, k bigint, v string, op string, valid_from timestamp, sequence bigint, "

@@ -14,9 +14,9 @@ from pyspark.sql import SparkSession
 
 from in_process import Jobs
 from test_invented_source import Invented
-from varve import ops
-from varve.errors import ParkedError, UsageError
-from varve.scope import Scope
+from varve.model.errors import ParkedError, UsageError
+from varve.model.scope import Scope
+from varve.ops import tables
 from varve.silver import EntityLoad, plan_of
 from varve.silver.inputs import pseudonym_key
 from varve.silver.life import Origin, life_of
@@ -121,7 +121,7 @@ def test_what_the_guard_refuses_a_person_lets_in_for_a_day(tmp_path: Path, spark
 
 
 def decisions(jobs: Jobs) -> list[dict[str, Any]]:
-    return ops.rows(jobs.lake.root, ops.DECISIONS, columns=ops.COLUMNS[ops.DECISIONS])
+    return tables.rows(jobs.lake.root, tables.DECISIONS, columns=tables.COLUMNS[tables.DECISIONS])
 
 
 def tighten(source: Invented, **guard: object) -> None:
@@ -248,7 +248,7 @@ def test_changes_are_said_again_there_and_back(register: Register, spark: SparkS
         assert said_again(register, spark) == [True, True]
         assert towns(register, spark) == expected
         assert said_again(register, spark) == [False, False], "the second time there is nothing to say"
-    rejects = ops.rows(register.folder / "lake", ops.REJECTS, columns=("rule", "position", "scope_entity"))
+    rejects = tables.rows(register.folder / "lake", tables.REJECTS, columns=("rule", "position", "scope_entity"))
     assert [(r["rule"], r["scope_entity"]) for r in rejects] == [("known", "e00")], "told once, by who said it again"
 
 

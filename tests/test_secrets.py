@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 from example_conf import LOCAL, edited
 from varve.config import Secret, Settings, load
 from varve.config.settings import Spark
-from varve.errors import ConfigError
-from varve.session import submit_arguments
+from varve.model.errors import ConfigError
+from varve.spark.session import submit_arguments
 
 VALUE = "hunter2hunter2"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from varve import session
 from varve.config.settings import Spark
+from varve.spark import session
 
 
 def test_a_delta_table_is_written_merged_and_read(spark: SparkSession, lake_dir: Path) -> None:

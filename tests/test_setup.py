@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from tools import fetch_jars
 
-from varve import jars
-from varve.errors import StorageError
+from varve.model.errors import StorageError
+from varve.spark.jars import JARS
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("spark-submit.sh", "test.sh", ".ci/run")
@@ -33,7 +34,7 @@ def test_scripts_are_sound(script: str) -> None:
 def test_git_sees_the_source_root() -> None:
     if not (PROJECT / ".git").exists():
         pytest.skip("not a git checkout")
-    for path in ("lib/varve/errors.py", "examples/company/answers.py", "tests/conftest.py"):
+    for path in ("lib/varve/model/errors.py", "examples/company/answers.py", "tests/conftest.py"):
         assert run("git", "check-ignore", path).stdout == ""
     ours = [".venv/", ".jars/", "lake/"]
     assert run("git", "check-ignore", *ours).stdout.split() == ours
@@ -103,30 +104,30 @@ def home(tmp_path: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("DEFAULT_ARTIFACT_REPOSITORY", raising=False)
-    monkeypatch.setattr(jars.shutil, "which", lambda name: None)
+    monkeypatch.setattr(fetch_jars.shutil, "which", lambda name: None)
     return tmp_path / "home"
 
 
 def test_jars_come_from_the_users_mirror_and_stale_ones_go(
     home: Path, mirror: tuple[str, Path], tmp_path: Path
 ) -> None:
-    for jar in jars.JARS:
+    for jar in JARS:
         there = mirror[1] / jar.path
         there.parent.mkdir(parents=True, exist_ok=True)
         there.write_bytes((PROJECT / ".jars" / jar.file).read_bytes())
     folder = tmp_path / "jars"
     folder.mkdir()
     (folder / "delta-spark_4.2_2.13-4.3.0.jar").write_bytes(b"old")
-    (folder / jars.JARS[0].file).write_bytes(b"half")
-    jars.fetch(folder)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(jar.file for jar in jars.JARS)
-    assert all(jar.is_at(folder / jar.file) for jar in jars.JARS)
+    (folder / JARS[0].file).write_bytes(b"half")
+    fetch_jars.fetch(folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(jar.file for jar in JARS)
+    assert all(jar.is_at(folder / jar.file) for jar in JARS)
 
 
 def test_a_jar_with_another_sum_is_refused_with_a_remedy(home: Path, mirror: tuple[str, Path], tmp_path: Path) -> None:
-    there = mirror[1] / jars.JARS[0].path
+    there = mirror[1] / JARS[0].path
     there.parent.mkdir(parents=True)
     there.write_bytes(b"not a jar")
     with pytest.raises(StorageError, match=r"sha256 differs.*DEFAULT_ARTIFACT_REPOSITORY"):
-        jars.fetch(tmp_path / "jars")
+        fetch_jars.fetch(tmp_path / "jars")
     assert list((tmp_path / "jars").iterdir()) == []

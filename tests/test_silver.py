@@ -16,17 +16,17 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from varve import loads, ops
+from varve.bronze.load import bronze_loaded
 from varve.config import Config, Settings
 from varve.connect.files import Files
-from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule
-from varve.errors import ParkedError
-from varve.lake import Lake
-from varve.loading import bronze_loaded
-from varve.loads import Load
-from varve.privacy import PseudonymKey
+from varve.model.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule
+from varve.model.errors import ParkedError
+from varve.model.scope import Scope
+from varve.ops import tables
+from varve.privacy.pseudonyms import PseudonymKey
+from varve.raw.batch import Load, batches, transaction
 from varve.raw.manifest import Manifest, Origin, encode
-from varve.scope import Scope
+from varve.run.run import Run
 from varve.silver import Decision, EntityLoad, load_entity, plan_of
 
 NORTH, SOUTH, WEST = SCOPES = (Scope("ES", "north"), Scope("ES", "south"), Scope("ES", "west"))
@@ -70,7 +70,7 @@ class Shop:
             nothing,
             {"files": Files()},
         )
-        self.lake = Lake(config, job="silver", run_id="test")
+        self.lake = Run(config, job="silver", run_id="test")
         self.contract = CUSTOMER
         self.spark = self.lake.spark
         assert self.spark is spark
@@ -98,7 +98,7 @@ class Shop:
         batch = bronze_loaded(self.lake, dataset).batch([Load(dataset.table, number, manifest.id)])
         self.lake.store.append(
             frame.withColumns(later), "bronze", "core_customer",
-            txn=loads.transaction("bronze", "core_customer"), version=batch.number, note=batch.note(),
+            txn=transaction("bronze", "core_customer"), version=batch.number, note=batch.note(),
         )  # fmt: skip
         return manifest.id
 
@@ -126,7 +126,7 @@ class Shop:
         """What each commit of the log says that it holds: extracts, or scopes of them."""
         return [
             ["@".join((load.manifest, *load.scopes)) for load in held]
-            for _, held in loads.batches(self.lake.store, "silver", "customer_changes")
+            for _, held in batches(self.lake.store, "silver", "customer_changes")
             if held
         ]
 
@@ -183,7 +183,7 @@ def test_one_bad_scope_does_not_stop_the_others(shop: Shop) -> None:
     assert [(r["scope_entity"], r["customer_id"], r["valid_from"].day) for r in deleted] == [
         ("north", "b", 3), ("south", "a", 2), ("south", "b", 2), ("west", "b", 3),
     ]  # fmt: skip
-    said = ops.rows(shop.lake.root, ops.DECISIONS, columns=("scope", "manifest", "verdict", "reason"))
+    said = tables.rows(shop.lake.root, tables.DECISIONS, columns=("scope", "manifest", "verdict", "reason"))
     assert sorted(tuple(row.values()) for row in said) == [
         ("ES/south", "m2", "accept", "the south was sold"), ("ES/west", "m2", "discard", "a broken export"),
     ]  # fmt: skip

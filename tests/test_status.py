@@ -20,13 +20,13 @@ from in_process import Jobs, job_module
 from small_lake import SCOPE, SmallLake
 from stranger import Stranger
 from varve import status
-from varve.arguments import launch
 from varve.config import load
-from varve.errors import ParkedError, SourceError, UsageError
-from varve.expected import Expected
-from varve.ledger import Ledger
+from varve.model.errors import ParkedError, SourceError, UsageError
+from varve.model.expected import Expected
+from varve.ops.ledger import Ledger
+from varve.run.cli import launch
 from varve.status.facts import Done, Status
-from varve.store import Commit
+from varve.storage.delta import Commit
 
 # --- when a dataset is expected -------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from obstore.store import AzureStore, S3Store
 from conftest import PROJECT, PYTHONPATH
 from losing_proxy import losing_proxy
 from object_stores import Emulator
-from varve.errors import ConfigError, StorageError
+from varve.model.errors import ConfigError, StorageError
 from varve.storage import Absent, Changed, Disk, Entry, Files, Holder, Lease, Leases, Lines, Numbers, Taken, open_files
 
 WRITERS = 16

@@ -12,7 +12,7 @@ import pytest
 from in_process import PROJECT
 from stranger import Stranger
 from varve.config import Config, load
-from varve.errors import ConfigError
+from varve.model.errors import ConfigError
 
 
 @pytest.fixture

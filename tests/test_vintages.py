@@ -16,8 +16,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from in_process import Jobs, job_module
-from varve import config, ops
-from varve.errors import ParkedError
+from varve import config
+from varve.model.errors import ParkedError
+from varve.ops import tables
 
 PROJECT = Path(__file__).resolve().parents[1]
 FILES = ("2012-09-20", "2013-06-28", "2015-08-16", "2017-07-13")
@@ -242,7 +243,7 @@ def test_half_a_vintage_is_parked_until_a_person_accepts_it(run: Run, data: Path
     kept = len(lines) // 2 - 1
     assert sum(v.is_open for v in after) == kept
     assert sum(v.is_deleted and v.valid_from == date(2018, 1, 1) for v in after) == 11542 - kept
-    decisions = ops.rows(run.lake.root, ops.DECISIONS, columns=("table_name", "scope", "verdict", "reason"))
+    decisions = tables.rows(run.lake.root, tables.DECISIONS, columns=("table_name", "scope", "verdict", "reason"))
     assert [tuple(d.values()) for d in decisions] == [
         ("silver.gdp", "_all/_all", "accept", "the Bank really dropped them")
     ]

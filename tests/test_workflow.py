@@ -20,18 +20,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varve import ops, workflow
 from varve.config import load
-from varve.console import Screen
-from varve.lake import Lake
-from varve.outcomes import State, decide, worst
+from varve.ops import tables
+from varve.run import graph
+from varve.run.console import Screen
+from varve.run.report import State, decide, worst
+from varve.run.run import Run
 
 JOB = '''
 """A job that does as it is told."""
 import threading, time
 from pathlib import Path
-from varve.arguments import Parser
-from varve.errors import ConfigError, ParkedError, SourceError, StorageError
+from varve.run.cli import Parser
+from varve.model.errors import ConfigError, ParkedError, SourceError, StorageError
 
 MEETING = threading.Barrier(3)
 
@@ -107,7 +108,7 @@ class House:
         return ["g", *words, "--conf", str(self.root / "conf"), "--lake", str(self.root / "lake")]
 
     def run(self, *words: str) -> int:
-        code = workflow.launch(self.words(*words))
+        code = graph.launch(self.words(*words))
         if self.capture:
             self.out, self.err = self.capture()
         return code
@@ -122,7 +123,7 @@ class House:
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
-        return ops.rows(self.root / "lake", ops.RUNS, columns=ops.COLUMNS[ops.RUNS])
+        return tables.rows(self.root / "lake", tables.RUNS, columns=tables.COLUMNS[tables.RUNS])
 
 
 @pytest.fixture
@@ -343,7 +344,7 @@ def test_a_cycle_is_an_error_of_the_configuration(house: House) -> None:
 
 def test_an_unknown_graph_names_the_known(house: House) -> None:
     house.graph(house.task("a"))
-    assert workflow.launch(["h", *house.words()[1:]]) == 2
+    assert graph.launch(["h", *house.words()[1:]]) == 2
     assert house.capture is not None
     assert "expected one of g" in house.capture()[1]
 
@@ -441,7 +442,7 @@ def test_tables_of_a_retried_task_count_once_in_the_summary(house: House) -> Non
 
 def test_a_run_without_spark_opens_no_session(house: House) -> None:
     house.graph(house.task("a"))
-    script = "import sys; from varve import workflow; workflow.launch(sys.argv[1:]); print('py4j' in sys.modules)"
+    script = "import sys; from varve.run import graph; graph.launch(sys.argv[1:]); print('py4j' in sys.modules)"
     words = [sys.executable, "-c", script, *house.words("--quiet")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.stdout, house.calls) == ("False\n", ["a"]), done.stderr
@@ -451,7 +452,7 @@ def test_a_run_without_spark_opens_no_session(house: House) -> None:
 def running(house: House) -> Iterator[subprocess.Popen[bytes]]:
     """A run in another process, in the middle of its second task."""
     house.graph(house.task("first", "table"), house.task("slow", "sleep", after="first"))
-    script = "import sys; from varve import workflow; sys.exit(workflow.launch(sys.argv[1:]))"
+    script = "import sys; from varve.run import graph; sys.exit(graph.launch(sys.argv[1:]))"
     with subprocess.Popen([sys.executable, "-c", script, *house.words("--quiet")]) as process:
         until = time.monotonic() + 60
         while "slow" not in house.calls and time.monotonic() < until:
@@ -477,7 +478,7 @@ def test_runs_go_side_by_side_and_a_killed_one_blocks_nobody(house: House, runni
 )
 def test_a_job_by_itself(house: House, error: str | None, code: int) -> None:
     script = (house.root / "jobs" / "fake.py").read_text(encoding="utf-8")
-    script += "\nif __name__ == '__main__':\n    import sys\n    from varve.arguments import launch\n"
+    script += "\nif __name__ == '__main__':\n    import sys\n    from varve.run.cli import launch\n"
     script += "    sys.exit(launch(run, parser, sys.argv[1:]))\n"
     (house.root / "jobs" / "fake.py").write_text(script, encoding="utf-8")
     words = [*house.python("a", error or "table")["parameters"], *house.words()[1:]]
@@ -492,7 +493,7 @@ def test_a_job_by_itself(house: House, error: str | None, code: int) -> None:
 def test_an_unreadable_configuration_is_told_without_a_trace(house: House) -> None:
     assert house.run() == 2
     assert house.err.startswith("error ")
-    assert workflow.launch(["g", "--conf", str(house.root / "nowhere")]) == 2
+    assert graph.launch(["g", "--conf", str(house.root / "nowhere")]) == 2
 
 
 RUN_IFS = ["ALL_SUCCESS", "ALL_DONE", "NONE_FAILED", "AT_LEAST_ONE_SUCCESS", "ALL_FAILED", "AT_LEAST_ONE_FAILED"]
@@ -551,8 +552,8 @@ def test_any_graph_ends_as_the_table_of_conditions_says(tasks: list[tuple[list[i
         ]
         shuffle.shuffle(written)
         house.graph(*written)
-        lake = Lake(load(house.root / "conf"), house.root / "lake", job="g")
-        report = workflow.run(lake, lake.config.graphs["g"], Namespace(start=None, only=None), Screen(quiet=True))
+        lake = Run(load(house.root / "conf"), house.root / "lake", job="g")
+        report = graph.run(lake, lake.config.graphs["g"], Namespace(start=None, only=None), Screen(quiet=True))
         expected = oracle(tasks)
         ran = {task for task, state in expected.items() if state in ("done", "parked", "failed")}
         assert {step.task: str(step.state) for step in report.steps} == expected
@@ -563,5 +564,5 @@ def test_any_graph_ends_as_the_table_of_conditions_says(tasks: list[tuple[list[i
 def test_the_environment_gives_the_lake(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VARVE_LAKE", str(house.root / "elsewhere"))
     house.graph(house.task("a", "table"))
-    assert workflow.launch(["g", "--quiet", "--conf", str(house.root / "conf")]) == 0
+    assert graph.launch(["g", "--quiet", "--conf", str(house.root / "conf")]) == 0
     assert (house.root / "elsewhere" / "ops" / "runs").is_dir()

@@ -15,8 +15,8 @@ from bench.workload import PAYLOAD
 from varve.history import Policy
 from varve.history_table import HistoryTable
 from varve.history_table.snapshots import Snapshot
-from varve.scope import Scope
-from varve.store import Store
+from varve.model.scope import Scope
+from varve.storage.delta import Store
 
 SCOPE = Scope("XX", "bench")
 POLICY = Policy(keys=("k",), attributes=PAYLOAD)

@@ -1,1 +1,1 @@
-"""Varve: a lakehouse on Spark and Delta Lake that keeps its history in layers."""
+"""Varve: a lakehouse on Spark and Delta Run that keeps its history in layers."""

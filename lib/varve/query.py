@@ -21,12 +21,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DataType, NumericType
 
-from varve.clock import utc
-from varve.errors import UsageError
 from varve.history import AUTO_CDC_ROWS, auto_cdc_columns, is_valid_at
 from varve.history_table import horizon
-from varve.store import Store
-from varve.unreadable import as_ours
+from varve.model.clock import utc
+from varve.model.errors import UsageError
+from varve.spark.failures import as_ours
+from varve.storage.delta import Store
 
 AUTO_CDC: Final = "__auto_cdc"
 LAYERS: Final = ("bronze", "silver", "gold", "ops")

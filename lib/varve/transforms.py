@@ -25,19 +25,16 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from varve.errors import ContractError, TransformError, VarveError
-from varve.scope import SCOPE_COLUMNS
+from varve.model.columns import CARRIED as CARRIED
+from varve.model.columns import DELETED as DELETED
+from varve.model.columns import PROVENANCE as PROVENANCE
+from varve.model.columns import RESCUED as RESCUED
+from varve.model.columns import SEQUENCE as SEQUENCE
+from varve.model.columns import VALID_FROM as VALID_FROM
+from varve.model.errors import ContractError, TransformError, VarveError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-# What a row carries beside the columns of its contract on the way from bronze to the log.
-PROVENANCE: Final = ("_manifest", "_file", "_position", "_landed_at", "_as_of")
-RESCUED: Final = "_rescued"  # JSON list of {field, value, reason}: what bronze could not type
-DELETED: Final = "_deleted"  # boolean: the row deletes its key
-VALID_FROM: Final = "_valid_from"  # timestamp: business time of the row
-SEQUENCE: Final = "_sequence"  # the row's place among those of one time; null where the contract names none
-CARRIED: Final = (*SCOPE_COLUMNS, *PROVENANCE, RESCUED, DELETED, VALID_FROM, SEQUENCE)
 
 _F = TypeVar("_F", bound=Callable[..., "DataFrame"])
 

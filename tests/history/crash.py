@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from varve.store import Store
+from varve.storage.delta import Store
 
 from .cases import Case, world_of
 from .engine import Engine
@@ -97,7 +97,7 @@ def armed(point: str, occurrence: int, mark: Path) -> None:
 
 def main(lake: str, mark: str, point: str = "", occurrence: str = "1") -> None:
     from conftest import SETTINGS
-    from varve import session
+    from varve.spark import session
 
     spark = session.build(SETTINGS, app="crash")
     if point:

@@ -12,8 +12,8 @@ from varve import history
 from varve.history_table import HistoryTable, folding, unfolded
 from varve.history_table.folding import Fold
 from varve.history_table.snapshots import Comparison, Snapshot
-from varve.scope import Scope
-from varve.store import Store
+from varve.model.scope import Scope
+from varve.storage.delta import Store
 
 from . import oracle
 from .frames import (

@@ -11,10 +11,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import DataType, DecimalType, LongType, StringType, StructField, StructType, TimestampType
 
-from varve import loads
 from varve.history import Policy
 from varve.history_table import HistoryTable
-from varve.loads import Batch, Load
+from varve.raw.batch import Batch, Load, batches
 
 from .oracle import Identity, Law, Scope, Statement, Version
 
@@ -174,7 +173,7 @@ def side_by_side(expected: list[Version], got: list[Version]) -> str:
 
 def held_by(table: HistoryTable) -> set[str]:
     """The names of everything that the commits of the log say that they hold."""
-    return {load.manifest for _, held in loads.batches(table.store, table.layer, table.log_table) for load in held}
+    return {load.manifest for _, held in batches(table.store, table.layer, table.log_table) for load in held}
 
 
 def batch_of(table: HistoryTable, name: str) -> Batch:

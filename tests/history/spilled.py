@@ -11,10 +11,10 @@ from pathlib import Path
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from varve import session
 from varve.history import Policy
 from varve.history_table import HistoryTable
-from varve.store import Store
+from varve.spark import session
+from varve.storage.delta import Store
 
 ENTITY = "reading"
 ROWS = 4000

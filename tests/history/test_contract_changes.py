@@ -18,12 +18,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve import history
-from varve.errors import ContractError
 from varve.history import Policy
 from varve.history_table import HistoryTable, folding, unfolded
 from varve.history_table.snapshots import Snapshot
-from varve.scope import Scope
-from varve.store import Store
+from varve.model.errors import ContractError
+from varve.model.scope import Scope
+from varve.storage.delta import Store
 
 SCOPE = Scope("ES", "e1")
 Said = tuple[int, str, tuple[object, ...]]  # key, columns as DDL, (hour, values …)

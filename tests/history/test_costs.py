@@ -16,7 +16,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
 from varve.history_table import unfolded
-from varve.store import Store
+from varve.storage.delta import Store
 
 from .cases import Case, world_of
 from .engine import ENTITY, Engine

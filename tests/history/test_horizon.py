@@ -13,11 +13,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from varve import history
-from varve.errors import ContractError
 from varve.history_table import horizon
+from varve.model.errors import ContractError
+from varve.model.scope import Scope
 from varve.query import ask
-from varve.scope import Scope
-from varve.store import Store
+from varve.storage.delta import Store
 
 from . import oracle
 from .cases import Case, shown, statements_in, world_of

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from varve.history_table import snapshots
-from varve.store import Store
+from varve.storage.delta import Store
 
 from .cases import statements_in
 from .engine import Engine

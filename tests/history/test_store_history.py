@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from varve.history_table import folding
-from varve.store import Store
+from varve.storage.delta import Store
 
 from .cases import CASES, Case, statements_in, world_of
 from .engine import ENTITY, Engine

@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 
 from varve.history import Policy
 from varve.history_table import HistoryTable, upkeep
-from varve.store import Store
+from varve.storage.delta import Store
 
 from .cases import statements_in
 from .engine import ENTITY, Engine

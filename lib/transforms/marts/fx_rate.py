@@ -19,9 +19,9 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from varve.codes import CodeList
-from varve.errors import ConfigError
-from varve.scope import ALL, SCOPE_COLUMNS
+from varve.model.errors import ConfigError
+from varve.model.scope import ALL, SCOPE_COLUMNS
+from varve.rules.codes import CodeList
 from varve.transforms import mart
 
 MOST_DAYS: Final = 14  # [days] that a quotation stands in for days without one

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from varve.scope import SCOPE_COLUMNS
+from varve.model.scope import SCOPE_COLUMNS
 from varve.transforms import mart
 
 

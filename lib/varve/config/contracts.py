@@ -19,7 +19,7 @@ from varve.config.models import DURATION, Count, Flag, Model, Name, Share, Zone
 from varve.config.odcs import Place, follows_the_standard
 from varve.config.problems import did_you_mean, listed
 from varve.config.soundness import add_unsound
-from varve.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
+from varve.model.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
 
 Duration = Annotated[str, Field(pattern=DURATION)]
 

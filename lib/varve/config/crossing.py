@@ -12,7 +12,7 @@ from varve.config.models import NAME
 from varve.config.problems import did_you_mean, listed
 from varve.config.soundness import add_wrong_sql
 from varve.config.sources import Source
-from varve.contract import Contract, bronze_table
+from varve.model.contract import Contract, bronze_table
 
 Read = tuple[Document, Contract]
 

@@ -20,8 +20,8 @@ from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
 from varve.config.sources import Dataset, Source, absolute
 from varve.config.transforms import Fitting, imported
-from varve.contract import Contract
-from varve.errors import ConfigError
+from varve.model.contract import Contract
+from varve.model.errors import ConfigError
 from varve.transforms import NONE, Transforms
 
 _SETTINGS: Final = TypeAdapter(Settings)

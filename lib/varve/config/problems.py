@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from varve.errors import ConfigError, ContractError
+from varve.model.errors import ConfigError, ContractError
 
 
 @dataclass(frozen=True, slots=True)

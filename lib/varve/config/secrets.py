@@ -19,7 +19,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from varve.errors import ConfigError
+from varve.model.errors import ConfigError
 
 REFERENCE: Final = re.compile(
     r"\$\{(?:(?P<env>env):(?P<variable>[A-Za-z_][A-Za-z0-9_]*)|(?P<file>file):(?P<path>[^{}]+)"

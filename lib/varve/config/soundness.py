@@ -10,8 +10,8 @@ from varve.config.documents import Document
 from varve.config.models import IN_WORDS, NAME
 from varve.config.odcs import Place
 from varve.config.problems import did_you_mean, listed
-from varve.contract import EXACT_TIME, EXPECTED_TYPE, spark_type
-from varve.scope import SCOPE_COLUMNS
+from varve.model.contract import EXACT_TIME, EXPECTED_TYPE, spark_type
+from varve.model.scope import SCOPE_COLUMNS
 
 VERSION_PATTERN: Final = r"[0-9]+\.[0-9]+\.[0-9]+"
 # The log and the versions of an entity have these columns themselves; a contract cannot name them again.

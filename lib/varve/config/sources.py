@@ -16,9 +16,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from varve.config.models import COUNTRY, ENTITY, EveryDay, Model, Name
-from varve.contract import Contract, bronze_table
-from varve.errors import UsageError
-from varve.expected import Expected
+from varve.model.contract import Contract, bronze_table
+from varve.model.errors import UsageError
+from varve.model.expected import Expected
 
 if TYPE_CHECKING:
     from varve.config.kinds import Kind

@@ -13,7 +13,7 @@ from typing import Final
 from varve.config.documents import Document
 from varve.config.modules import Imported, Root, beside, import_all, installed
 from varve.config.problems import Problem, Problems, did_you_mean, listed
-from varve.contract import Contract
+from varve.model.contract import Contract
 from varve.transforms import Conforming, Declared, Mart, Transforms
 
 DEFAULT: Final = "transforms"  # what a configuration has that names no modules, if it lies beside conf

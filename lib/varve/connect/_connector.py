@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from varve.config import Dataset, Kind
+from varve.model.scope import Scope
 from varve.raw import Manifest, Publisher
-from varve.scope import Scope
 
 
 class Take(Protocol):

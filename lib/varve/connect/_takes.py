@@ -15,8 +15,8 @@ import msgspec
 
 from varve.config import Dataset, FromColumn, FromPath, ScopeRule
 from varve.framing import Batch, Unreadable, texts
+from varve.model.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
 from varve.raw import Landing, Manifest, Origin, Published, Record
-from varve.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
 
 Bound = str | int | float | None
 Identity = tuple[str, str | None, Scope]  # digest, declared date and scope of a delivery

@@ -32,10 +32,10 @@ from varve.connect._takes import (
     parked,
     sha256,
 )
-from varve.errors import SourceError
 from varve.framing import Columns, Format, Unreadable, framed
+from varve.model.errors import SourceError
+from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
-from varve.scope import Scope
 
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
 _FORMATS: Final = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from varve.errors import ContractError
-from varve.scope import SCOPE_COLUMNS
+from varve.model.errors import ContractError
+from varve.model.scope import SCOPE_COLUMNS
 
 if TYPE_CHECKING:
-    from varve.contract import Contract
+    from varve.model.contract import Contract
 
 UPSERT: Final = "upsert"
 DELETE: Final = "delete"

@@ -14,10 +14,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve import history
-from varve.clock import of_microseconds
 from varve.history_table.positions import Place, is_at, is_at_or_before, is_before, place_of, sortable
 from varve.history_table.snapshot_records import Record, position, records, with_previous
-from varve.scope import SCOPE_COLUMNS, Scope
+from varve.model.clock import of_microseconds
+from varve.model.scope import SCOPE_COLUMNS, Scope
 
 if TYPE_CHECKING:
     from varve.history_table.table import HistoryTable

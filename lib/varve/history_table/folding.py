@@ -16,10 +16,10 @@ from pyspark.sql import Column, DataFrame, Observation, Row
 from pyspark.sql import functions as F
 
 from varve import history
-from varve.errors import StorageError
 from varve.history_table import horizon, unfolded, upkeep
 from varve.history_table.unfolded import Behind, Split
-from varve.scope import SCOPE_COLUMNS, in_scopes
+from varve.model.errors import StorageError
+from varve.model.scope import SCOPE_COLUMNS, in_scopes
 
 if TYPE_CHECKING:
     from varve.history_table.table import HistoryTable

@@ -20,17 +20,17 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from varve import history
-from varve.clock import of_microseconds, utc
-from varve.errors import ContractError
 from varve.history import Policy
 from varve.history_table import snapshot_records, upkeep
 from varve.history_table.positions import STATISTICS_STEP
 from varve.history_table.snapshots import Snapshot
-from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
+from varve.model.clock import of_microseconds, utc
+from varve.model.errors import ContractError
+from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
 
 if TYPE_CHECKING:
     from varve.history_table.table import HistoryTable
-    from varve.store import Store
+    from varve.storage.delta import Store
 
 HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
 TRIMMED: Final = "trimmed"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from varve.clock import utc
 from varve.history import Policy
 from varve.history_table.positions import STATISTICS_STEP, sortable
-from varve.scope import SCOPE_COLUMNS, Scope
-from varve.store import Conditions
+from varve.model.clock import utc
+from varve.model.scope import SCOPE_COLUMNS, Scope
+from varve.storage.delta import Conditions
 
 if TYPE_CHECKING:
     from varve.history_table.table import HistoryTable

@@ -18,14 +18,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import history
-from varve.errors import ContractError
 from varve.history import Policy
 from varve.history_table import assertions, snapshot_records
 from varve.history_table.positions import is_at, is_before
 from varve.history_table.snapshot_records import Record, may_reach, scope_of
-from varve.loads import Batch, transaction
-from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
-from varve.store import Commit
+from varve.model.errors import ContractError
+from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
+from varve.raw.batch import Batch, transaction
+from varve.storage.delta import Commit
 
 if TYPE_CHECKING:
     from varve.history_table.table import HistoryTable

@@ -19,8 +19,6 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from varve import history
-from varve.clock import utc
-from varve.errors import ContractError
 from varve.history import Policy
 from varve.history_table import assertions, folding, horizon, snapshots, upkeep
 from varve.history_table.folding import FOLD, Fold
@@ -28,13 +26,15 @@ from varve.history_table.horizon import Expiry
 from varve.history_table.snapshots import Comparison, Snapshot
 from varve.history_table.unfolded import Unfolded
 from varve.history_table.upkeep import Compaction
-from varve.loads import Batch, Load, transaction
-from varve.privacy import silver_schema
-from varve.scope import SCOPE_COLUMNS, in_scopes
-from varve.store import Commit, Store
+from varve.model.clock import utc
+from varve.model.errors import ContractError
+from varve.model.scope import SCOPE_COLUMNS, in_scopes
+from varve.privacy.pseudonyms import silver_schema
+from varve.raw.batch import Batch, Load, transaction
+from varve.storage.delta import Commit, Store
 
 if TYPE_CHECKING:
-    from varve.contract import Contract
+    from varve.model.contract import Contract
 
 ROLES: Final = {"keys": "a key", "tracked": "tracked", "overwritten": "overwritten"}  # of columns: in notes, to people
 

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from varve import history
 from varve.history_table import upkeep
 from varve.history_table.positions import STATISTICS_STEP
-from varve.scope import SCOPE_COLUMNS, in_scopes
+from varve.model.scope import SCOPE_COLUMNS, in_scopes
 
 if TYPE_CHECKING:
     from varve.history_table.table import HistoryTable

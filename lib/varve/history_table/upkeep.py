@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from varve.store import Commit
+from varve.storage.delta import Commit
 
 if TYPE_CHECKING:
     from datetime import timedelta

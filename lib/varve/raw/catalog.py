@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from varve.errors import ParkedError, StorageError
+from varve.model.errors import ParkedError, StorageError
 from varve.raw.manifest import Manifest, Published, decode
 from varve.storage import Absent, Files, Numbers
 

@@ -15,8 +15,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.errors import OvertakenError, StorageError
 from varve.framing import Batch, type_name
+from varve.model.errors import OvertakenError, StorageError
 from varve.raw.catalog import Catalog, RawDataset
 from varve.raw.manifest import Manifest, RawFile, encode
 from varve.storage import Absent, Taken

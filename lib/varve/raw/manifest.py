@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from varve.errors import StorageError
-from varve.scope import MIXED, Scope
+from varve.model.errors import StorageError
+from varve.model.scope import MIXED, Scope
 
 
 class RawFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from varve.contract import Guard
 from varve.history_table.snapshots import Counts
+from varve.model.contract import Guard
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,30 +6,30 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from varve import codes
-from varve.codes import CodeList
-from varve.errors import ConfigError
-from varve.privacy import PseudonymKey
+from varve.model.errors import ConfigError
+from varve.privacy.pseudonyms import PseudonymKey
+from varve.rules import codes
+from varve.rules.codes import CodeList
 
 if TYPE_CHECKING:
-    from varve.lake import Lake
+    from varve.run.run import Run
 
 
-def code_lists(lake: Lake) -> Mapping[str, CodeList]:
+def code_lists(run: Run) -> Mapping[str, CodeList]:
     """Every list in conf/codes."""
-    files = sorted(lake.config.codes_dir.glob("*.csv"))
+    files = sorted(run.config.codes_dir.glob("*.csv"))
     return {file.stem: codes.parse(file.stem, file.read_text(encoding="utf-8")) for file in files}
 
 
-def pseudonym_key(lake: Lake) -> Callable[[], PseudonymKey]:
+def pseudonym_key(run: Run) -> Callable[[], PseudonymKey]:
     """Gives the current key, which is read and sent to the executors once, when an entity needs it."""
 
     @cache
     def key() -> PseudonymKey:
-        pseudonyms = lake.config.settings.pseudonyms
+        pseudonyms = run.config.settings.pseudonyms
         if pseudonyms is None:
-            raise ConfigError("there is no key for pseudonyms", where=f"conf/{lake.env}.yml", expected="pseudonyms: …")
+            raise ConfigError("there is no key for pseudonyms", where=f"conf/{run.env}.yml", expected="pseudonyms: …")
         secret = pseudonyms.keys[pseudonyms.current].reveal().encode()
-        return PseudonymKey(pseudonyms.current, lake.spark.sparkContext.broadcast(secret))
+        return PseudonymKey(pseudonyms.current, run.spark.sparkContext.broadcast(secret))
 
     return key

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from varve.errors import UsageError
-from varve.scope import Scope
+from varve.model.errors import UsageError
+from varve.model.scope import Scope
 
 
 def key_of(keys: Sequence[str], given: Sequence[str]) -> dict[str, str]:

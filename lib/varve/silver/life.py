@@ -13,13 +13,14 @@ from pyspark.sql import Row
 from rich.table import Table
 from rich.text import Text
 
-from varve import history, ops
-from varve.clock import utc
-from varve.contract import Contract
+from varve import history
 from varve.history import DELETE, RESTORE, RESTORE_DELETE, UPSERT, Policy
 from varve.history_table import HistoryTable
-from varve.lake import Lake
-from varve.scope import SCOPE_COLUMNS, Scope
+from varve.model.clock import utc
+from varve.model.contract import Contract
+from varve.model.scope import SCOPE_COLUMNS, Scope
+from varve.ops import tables
+from varve.run.run import Run
 from varve.silver.keys import rows_of
 
 
@@ -55,7 +56,7 @@ class Life:
 
 
 def life_of(
-    lake: Lake,
+    run: Run,
     contract: Contract,
     key: Mapping[str, str],
     scope: Scope | None = None,
@@ -65,7 +66,7 @@ def life_of(
     """The life of a key, wherever it occurs or in one scope. key: the value of every key column, as text.
 
     known_at: by what had been recorded by then (UTC); raises ContractError when the horizon has merged that."""
-    table = HistoryTable.of(lake.store, contract)
+    table = HistoryTable.of(run.store, contract)
     place = [*SCOPE_COLUMNS, "valid_from"]
     if known_at is None:
         log, life = table.log(), table.read(is_narrow=True)
@@ -74,7 +75,7 @@ def life_of(
         life = history.timeline(log, table.policy)
     versions = rows_of(life, key, scope).orderBy(*place).collect()
     changes = rows_of(log, key, scope).orderBy(*place, "sequence", "recorded_at").collect()
-    files, loads = _files(lake, contract), _loads(lake, contract)
+    files, loads = _files(run, contract), _loads(run, contract)
     openers = [opener(version, changes, table.policy) for version in versions]
     return Life(
         table.policy, tuple(versions), tuple(changes),
@@ -100,21 +101,21 @@ def opener(version: Row, changes: Iterable[Row], policy: Policy) -> Row | None:
 # --- from where -----------------------------------------------------------------------------------------------
 
 
-def _files(lake: Lake, contract: Contract) -> dict[str, str]:
+def _files(run: Run, contract: Contract) -> dict[str, str]:
     """The file of every manifest that raw has of the entity's feeds."""
     bronze = {feed.bronze for feed in contract.feeds}
     return {
         one.id: one.origin.path
-        for dataset in lake.config.datasets()
+        for dataset in run.config.datasets()
         if dataset.table in bronze
-        for one in lake.raw(dataset.source, dataset.name).catalog()
+        for one in run.raw(dataset.source, dataset.name).catalog()
     }
 
 
-def _loads(lake: Lake, contract: Contract) -> dict[tuple[str, str], list[_Load]]:
+def _loads(run: Run, contract: Contract) -> dict[tuple[str, str], list[_Load]]:
     """By (manifest, scope) the runs that took it in, oldest first."""
-    rows = ops.rows(
-        lake.root, ops.RUNS, columns=("manifests", "scope", "run_id", "step", "started_at", "ended_at"),
+    rows = tables.rows(
+        run.root, tables.RUNS, columns=("manifests", "scope", "run_id", "step", "started_at", "ended_at"),
         where=f"table_name = 'silver.{contract.table}' and step in ('silver', 'restate') and ended_at is not null",
     )  # fmt: skip
     found: dict[tuple[str, str], list[_Load]] = defaultdict(list)

@@ -20,24 +20,26 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from varve import loads, ops, quality
-from varve.codes import CodeList
-from varve.contract import Contract, Feed, Guard
-from varve.entities import SEQUENCE, VALID_FROM, observations
+from varve.bronze.load import bronze_loaded, lost_as
 from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable, horizon, snapshots
 from varve.history_table.snapshots import Comparison, Counts, Snapshot
-from varve.loading import bronze_loaded, lost_as
-from varve.loads import Batch, Load
-from varve.privacy import PseudonymKey
-from varve.raw import Manifest, RawDataset
-from varve.scope import SCOPE_COLUMNS, Scope, in_scopes
+from varve.model.contract import Contract, Feed, Guard
+from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
+from varve.ops import tables
+from varve.privacy.pseudonyms import PseudonymKey
+from varve.raw import Manifest, RawDataset, index
+from varve.raw.batch import BATCH, FOLD_BATCH, Batch, Load, withdraw
+from varve.raw.index import Loaded
+from varve.rules import quality
+from varve.rules.codes import CodeList
+from varve.silver.conform import SEQUENCE, VALID_FROM, observations
 from varve.silver.guard import Tally, Verdict, guarded
 from varve.storage import Absent
-from varve.store import Commit
+from varve.storage.delta import Commit
 
 if TYPE_CHECKING:
-    from varve.lake import Lake
+    from varve.run.run import Run
 
 LAYER: Final = "silver"
 BEHIND_HORIZON: Final = "behind_horizon"  # the rule of rejects
@@ -84,7 +86,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class ScopeLoad:
     """What one window did to one scope."""
 
     commit: Commit
@@ -96,21 +98,21 @@ class EntityLoad:
     """The load of one silver entity in one run. key: gives the pseudonym key when it is needed, not before."""
 
     def __init__(
-        self, lake: Lake, contract: Contract, *, lists: Mapping[str, CodeList], key: Callable[[], PseudonymKey]
+        self, run: Run, contract: Contract, *, lists: Mapping[str, CodeList], key: Callable[[], PseudonymKey]
     ) -> None:
-        self.lake, self.contract = lake, contract
+        self.run, self.contract = run, contract
         self.table = f"{LAYER}.{contract.table}"
-        self.history = HistoryTable.of(lake.store, contract, self._reject_contradictions)
+        self.history = HistoryTable.of(run.store, contract, self._reject_contradictions)
         self._lists, self._key = lists, key
-        self._loaded: loads.Loaded | None = None
+        self._loaded: Loaded | None = None
         self.lost: list[tuple[RawDataset, int]] = []  # what bronze holds, the log lacks and raw has no manifest of
 
-    def loaded(self) -> loads.Loaded:
+    def loaded(self) -> Loaded:
         """What the log holds of extracts; followed while this load goes on."""
         if self._loaded is None:
             history = self.history
-            self._loaded = loads.loaded(
-                self.lake.store, self.lake.files, history.layer, history.log_table, self._from_rows
+            self._loaded = index.loaded(
+                self.run.store, self.run.files, history.layer, history.log_table, self._from_rows
             )
         return self._loaded
 
@@ -120,7 +122,7 @@ class EntityLoad:
 
     def batch(self, *windows: Window) -> Batch:
         """The next batch of the log, that holds these windows."""
-        return self.loaded().batch([window.load for window in windows], run=self.lake.run_id)
+        return self.loaded().batch([window.load for window in windows], run=self.run.run_id)
 
     def _committed(self, batch: Batch) -> None:
         """Remember that a batch has been committed."""
@@ -131,8 +133,8 @@ class EntityLoad:
 
     def datasets(self) -> list[tuple[Feed, RawDataset]]:
         """The feeds with the dataset that each is loaded from; a feed that no source delivers is left out."""
-        known = {one.table: (one.source, one.name) for one in self.lake.config.datasets()}
-        return [(feed, self.lake.raw(*known[feed.bronze])) for feed in self.contract.feeds if feed.bronze in known]
+        known = {one.table: (one.source, one.name) for one in self.run.config.datasets()}
+        return [(feed, self.run.raw(*known[feed.bronze])) for feed in self.contract.feeds if feed.bronze in known]
 
     def _from_rows(self) -> Iterator[Load]:
         """The extracts that the rows of the log are signed with."""
@@ -145,14 +147,14 @@ class EntityLoad:
         """What is to do, in the order of time; needs no session. wanted: only these scopes, empty = all."""
         log, found, self.lost = self.loaded(), [], []
         for feed, dataset in self.datasets():
-            bronze = bronze_loaded(self.lake, dataset)
+            bronze = bronze_loaded(self.run, dataset)
             for number in log.open_numbers(dataset.table, bronze.last(dataset.table)):
                 if not bronze.has(dataset.table, number):
                     continue
                 try:
                     manifest = dataset.manifest(number)
                 except Absent:
-                    if self.lake.ledger.discarded(*lost_as(dataset, number)) is None:
+                    if self.run.ledger.discarded(*lost_as(dataset, number)) is None:
                         self.lost.append((dataset, number))
                     continue
                 scopes = [
@@ -160,7 +162,7 @@ class EntityLoad:
                     for scope in scopes_of(manifest)
                     if (not wanted or scope in wanted)
                     and not log.has(dataset.table, number, scope)
-                    and self.lake.ledger.discarded(self.table, scope, manifest.id) is None
+                    and self.run.ledger.discarded(self.table, scope, manifest.id) is None
                 ]
                 if scopes:
                     found.append(Window(feed, manifest, tuple(scopes)))
@@ -172,12 +174,12 @@ class EntityLoad:
         frames = []
         for bronze, of_feed in groupby(sorted(windows, key=_bronze), key=_bronze):
             alike = list(of_feed)
-            rows = self.lake.store.read("bronze", bronze).where(_rows_of(alike))
+            rows = self.run.store.read("bronze", bronze).where(_rows_of(alike))
             frames.append(
                 observations(
                     rows, self.contract, alike[0].feed, source=alike[0].manifest.source, lists=self._lists,
-                    key=self._key() if personal else None, rules=self.lake.config.bronze_contract(bronze).history,
-                    conform=self.lake.config.transforms.conform(self.contract.table, bronze),
+                    key=self._key() if personal else None, rules=self.run.config.bronze_contract(bronze).history,
+                    conform=self.run.config.transforms.conform(self.contract.table, bronze),
                 )
             )  # fmt: skip
         observed = reduce(DataFrame.unionByName, frames)
@@ -193,7 +195,7 @@ class EntityLoad:
         failed = quality.failed_when(behind, quality.failure(BEHIND_HORIZON, reason))
         return rows.withColumn(quality.FAILED, F.concat(quality.FAILED, failed))
 
-    def load_changes(self, windows: Sequence[Window]) -> dict[Scope, Loaded]:
+    def load_changes(self, windows: Sequence[Window]) -> dict[Scope, ScopeLoad]:
         """Bring windows that assert no absence into the log, in one commit. Returns what was done to each scope."""
         rows = self.conformed(*windows).persist()
         try:
@@ -205,9 +207,9 @@ class EntityLoad:
             rows.unpersist()
         scopes = {scope for window in windows for scope in window.scopes}
         found = {scope: tallies.get(scope, Tally()) for scope in {*scopes, *tallies}}
-        return {s: Loaded(_share(commit, t.rows - t.rejected), t, None) for s, t in found.items()}
+        return {s: ScopeLoad(_share(commit, t.rows - t.rejected), t, None) for s, t in found.items()}
 
-    def load_snapshot(self, window: Window, *, judge: Callable[[Scope, Verdict], bool]) -> dict[Scope, Loaded]:
+    def load_snapshot(self, window: Window, *, judge: Callable[[Scope, Verdict], bool]) -> dict[Scope, ScopeLoad]:
         """Bring a snapshot into the log: all its scopes in one commit, or those that pass one by one.
 
         judge: told the guard's verdict on every scope, says whether it may come in.
@@ -227,7 +229,7 @@ class EntityLoad:
             snapshots.release(comparison)
         finally:
             rows.unpersist()
-        done: dict[Scope, Loaded] = {}
+        done: dict[Scope, ScopeLoad] = {}
         for scope in passed:
             done |= self.load_snapshot(window.only([scope]), judge=lambda _scope, _verdict: True)
         return done
@@ -311,13 +313,13 @@ class EntityLoad:
 
     def _append_snapshot(
         self, window: Window, rows: DataFrame, tallies: Mapping[Scope, Tally], comparison: Comparison
-    ) -> dict[Scope, Loaded]:
+    ) -> dict[Scope, ScopeLoad]:
         commit = self.append_snapshot(window, rows, tallies, comparison)
         done = {}
         for scope in window.scopes:
             counts = comparison.counts[scope]
             written = _share(commit, counts.inserted + counts.changed + counts.deleted)
-            done[scope] = Loaded(written, tallies.get(scope, Tally()), counts)
+            done[scope] = ScopeLoad(written, tallies.get(scope, Tally()), counts)
         return done
 
     @contextmanager
@@ -328,9 +330,7 @@ class EntityLoad:
             yield
         except BaseException:
             if any(tally.rejected for tally in tallies.values()):
-                loads.withdraw(
-                    self.lake.store, self.history.layer, self.history.log_table, batch, table_name=self.table
-                )
+                withdraw(self.run.store, self.history.layer, self.history.log_table, batch, table_name=self.table)
             raise
         self._committed(batch)
 
@@ -339,29 +339,29 @@ class EntityLoad:
         if not any(tally.rejected for tally in tallies.values()):
             return
         rejects = rejects_of(
-            quality.rejected(rows), self.contract, batch=batch.name, run_id=self.lake.run_id, at=datetime.now(UTC)
+            quality.rejected(rows), self.contract, batch=batch.name, run_id=self.run.run_id, at=datetime.now(UTC)
         )
-        self.lake.store.append_shared(rejects, "ops", ops.REJECTS, note={"kind": "rejects", loads.BATCH: batch.name})
+        self.run.store.append_shared(rejects, "ops", tables.REJECTS, note={"kind": "rejects", BATCH: batch.name})
 
     def _reject_contradictions(self, head: int, statements: Sequence[Row]) -> None:
         """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it.
 
         A fold that died after it had told tells again: once is enough."""
-        batch = f"{loads.FOLD_BATCH}{head}"
+        batch = f"{FOLD_BATCH}{head}"
         told = f"table_name = '{self.table}' and batch = '{batch}'"
-        if ops.rows(self.lake.root, ops.REJECTS, columns=["batch"], where=told):
+        if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=told):
             return
         rows = [
             {
                 "table_name": self.table, "scope_country": row["scope_country"], "scope_entity": row["scope_entity"],
                 "stage": LAYER, "batch": batch, "rule": "contradiction",
                 "reason": f"another content at {row['valid_from']}, sequence {row['sequence']}",
-                "record": json.dumps(row.asDict(), default=str), "run_id": self.lake.run_id,
+                "record": json.dumps(row.asDict(), default=str), "run_id": self.run.run_id,
                 "rejected_at": datetime.now(UTC),
             }
             for row in statements
         ]  # fmt: skip
-        ops.append(self.lake.root, ops.REJECTS, rows)
+        tables.append(self.run.root, tables.REJECTS, rows)
 
     def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:
         """Per scope, in one job: rows, rejected rows, and how often each rule was broken."""
@@ -400,7 +400,7 @@ def rejects_of(rejected: DataFrame, contract: Contract, *, batch: str, run_id: s
         "run_id": F.lit(run_id),
         "rejected_at": F.lit(at),
     }
-    columns = ops.COLUMNS[ops.REJECTS]
+    columns = tables.COLUMNS[tables.REJECTS]
     return rejected.select(*(values.get(c, F.col(c)).cast(kind).alias(c) for c, kind in columns.items()))
 
 

@@ -16,17 +16,18 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import history, quality
-from varve.entities import SEQUENCE, VALID_FROM
-from varve.errors import ContractError, ParkedError, UsageError
+from varve import history
+from varve.bronze.load import bronze_loaded
 from varve.history_table import horizon, snapshot_records
 from varve.history_table.snapshots import release
-from varve.loading import bronze_loaded
-from varve.loads import Loaded
+from varve.model.errors import ContractError, ParkedError, UsageError
+from varve.model.scope import Scope, in_scopes
 from varve.raw import Manifest
-from varve.scope import Scope, in_scopes
+from varve.raw.index import Loaded
+from varve.rules import quality
+from varve.silver.conform import SEQUENCE, VALID_FROM
 from varve.silver.load import EntityLoad, Window, scopes_of
-from varve.store import Commit
+from varve.storage.delta import Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def windows_to_restate(
     the log has another one.
     day: only the extracts of that day; wanted: only these scopes, empty = all. Raises UsageError if there is none.
     """
-    ledger = load.lake.ledger
+    ledger = load.run.ledger
     loaded = load.loaded()
     told = {(record.scope, record.as_of) for record in snapshot_records.records(load.history)}
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
@@ -96,7 +97,7 @@ def restate(load: EntityLoad, window: Window, *, reason: str, accept: bool = Fal
 
 
 def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, accept: bool) -> Commit:
-    manifest, ledger = window.manifest, load.lake.ledger
+    manifest, ledger = window.manifest, load.run.ledger
     if load.history.policy.domain == "sequence":
         raise ContractError(
             "a snapshot ordered by the source's sequence cannot be said again",
@@ -178,7 +179,7 @@ def _landed(load: EntityLoad, day: date | None) -> list[Window]:
     """Every extract that bronze has, whole, each dataset's in the order of time."""
     found = []
     for feed, dataset in load.datasets():
-        bronze = bronze_loaded(load.lake, dataset)
+        bronze = bronze_loaded(load.run, dataset)
         for one in dataset.catalog().in_order():
             is_meant = day is None or one.as_of.date() == day
             if is_meant and bronze.has(dataset.table, one.number):

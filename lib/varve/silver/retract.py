@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pyspark.sql import functions as F
 
 from varve import history
-from varve.errors import UsageError
-from varve.scope import Scope
+from varve.model.errors import UsageError
+from varve.model.scope import Scope
 from varve.silver.keys import rows_of
 from varve.silver.load import EntityLoad
-from varve.store import Commit
+from varve.storage.delta import Commit
 
 
 def retract(
@@ -49,7 +49,7 @@ def retract(
     values = {
         "op": history.retraction(policy),
         "recorded_at": F.lit(datetime.now(UTC)),
-        "manifest": F.lit(f"retract:{load.lake.run_id}"),
+        "manifest": F.lit(f"retract:{load.run.run_id}"),
         "contract_version": F.lit(load.contract.version),
     }
     one = F.lit(True)

@@ -9,16 +9,16 @@ from typing import Final, Literal
 
 from pyspark.sql import Row
 
-from varve.clock import utc
+from varve.bronze.load import lost_error
 from varve.config.settings import BatchLimits
-from varve.errors import OvertakenError, ParkedError
 from varve.history import Policy
-from varve.ledger import ScopeTasks
-from varve.loading import lost_error
-from varve.scope import SCOPE_COLUMNS, Scope
+from varve.model.clock import utc
+from varve.model.errors import OvertakenError, ParkedError
+from varve.model.scope import SCOPE_COLUMNS, Scope
+from varve.ops.ledger import ScopeTasks
 from varve.silver.guard import Verdict
-from varve.silver.load import EntityLoad, Loaded, Window
-from varve.store import Commit
+from varve.silver.load import EntityLoad, ScopeLoad, Window
+from varve.storage.delta import Commit
 
 STEP: Final = "silver"
 FOLD: Final = "fold"
@@ -39,20 +39,20 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
     folds: otherwise the versions stay as they are, until a run that folds brings all of it in at once.
     """
     if not load.windows(wanted) and not load.lost and (not folds or is_idle(load)):
-        with load.lake.ledger.task(STEP, load.table, keep_going=True) as task:
+        with load.run.ledger.task(STEP, load.table, keep_going=True) as task:
             task.skip()
         return
-    with load.lake.lease(load.table):
+    with load.run.lease(load.table):
         load.forget()
         windows = load.windows(wanted)
         if windows and load.history.outgrown():  # rebuilt first, so that the ledger shows it: append() would do it too
             fold_entity(load)
-        with ScopeTasks(load.lake.ledger, STEP, load.table) as tasks:
+        with ScopeTasks(load.run.ledger, STEP, load.table) as tasks:
             run = _Run(load, tasks, decision)
-            for group in in_commits(windows, load.lake.config.settings.batch):
+            for group in in_commits(windows, load.run.config.settings.batch):
                 run.load(group)
         for dataset, number in load.lost:
-            with load.lake.ledger.task(STEP, load.table, keep_going=True) as task:
+            with load.run.ledger.task(STEP, load.table, keep_going=True) as task:
                 task.parked(lost_error(dataset, number, load.table))
         if folds:
             fold_entity(load)
@@ -61,7 +61,7 @@ def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decisio
 
 def is_idle(load: EntityLoad) -> bool:
     """Whether there is nothing to fold; no session."""
-    return not load.lake.store.exists(load.history.layer, load.history.log_table) or load.history.is_folded()
+    return not load.run.store.exists(load.history.layer, load.history.log_table) or load.history.is_folded()
 
 
 def in_commits(windows: Sequence[Window], limits: BatchLimits) -> list[list[Window]]:
@@ -92,7 +92,7 @@ class _Run:
 
     def __init__(self, load: EntityLoad, tasks: ScopeTasks, decision: Decision | None) -> None:
         self.entity, self.tasks, self.decision = load, tasks, decision
-        self.ledger = load.lake.ledger
+        self.ledger = load.run.ledger
         self._waiting: set[Scope] = set()
         self._decided: set[Scope] = set()
 
@@ -147,7 +147,7 @@ class _Run:
         for scope, loaded in done.items():
             self._record(scope, loaded)
 
-    def _record(self, scope: Scope, loaded: Loaded) -> None:
+    def _record(self, scope: Scope, loaded: ScopeLoad) -> None:
         task = self.tasks[scope]
         task.read(loaded.tally.rows)
         task.wrote(loaded.commit, rejected=loaded.tally.rejected)
@@ -190,8 +190,8 @@ class _Run:
 
 def fold_entity(load: EntityLoad) -> None:
     """Bring the versions up to the log; contradictions in it end the run with exit code 3. Under the entity's lease."""
-    history, ledger = load.history, load.lake.ledger
-    if not load.lake.store.exists(history.layer, history.log_table):
+    history, ledger = load.history, load.run.ledger
+    if not load.run.store.exists(history.layer, history.log_table):
         return
     with ledger.task(FOLD, load.table, keep_going=True) as task:
         fold = history.fold()

@@ -9,7 +9,7 @@ from pyspark.sql import Row
 from rich.table import Table
 
 from varve.history_table.snapshots import release
-from varve.scope import Scope
+from varve.model.scope import Scope
 from varve.silver.guard import Tally
 from varve.silver.load import EntityLoad, Window
 
@@ -72,7 +72,7 @@ def _changes(load: EntityLoad, window: Window) -> _Preview:
     tallies = load.tallies(rows)
     total, bad = (sum(getattr(tally, name) for tally in tallies.values()) for name in ("rows", "rejected"))
     samples: Iterable[str] = ()
-    if load.lake.store.exists(load.history.layer, load.history.log_table):
+    if load.run.store.exists(load.history.layer, load.history.log_table):
         plan = load.history.plan(load.changes(rows))
         numbers = (str(plan.opened), str(plan.closed + plan.rewritten), str(plan.removed))
         identity = load.history.policy.identity

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from varve.config import Config, Dataset
 from varve.config.problems import did_you_mean, listed
-from varve.errors import UsageError
+from varve.model.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PastRun:
     """A run. ended_at: its last sign of life."""
 
     id: str
@@ -117,7 +117,7 @@ class Status:
     parked: tuple[Parked, ...]
     failures: tuple[Failure, ...]
     held: tuple[Held, ...]
-    runs: tuple[Run, ...]  # the last one first
+    runs: tuple[PastRun, ...]  # the last one first
 
     @property
     def late(self) -> tuple[Freshness, ...]:
@@ -158,5 +158,5 @@ class Done:
 class OneRun:
     """A run, and what it did."""
 
-    run: Run
+    run: PastRun
     done: tuple[Done, ...]

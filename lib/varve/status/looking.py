@@ -12,25 +12,25 @@ from functools import cached_property
 from typing import Never
 
 from varve import raw
+from varve.bronze.load import BronzeLoad, lost_error
 from varve.config import Dataset
-from varve.errors import DefectError, StorageError, VarveError
-from varve.lake import Lake
-from varve.ledger import RUN
-from varve.loading import BronzeLoad, lost_error
+from varve.model.errors import DefectError, StorageError, VarveError
+from varve.ops.ledger import RUN
 from varve.raw import Catalog, Manifest
+from varve.run.run import Run
 from varve.silver import EntityLoad
 from varve.status.asked import Asked, asked
 from varve.status.facts import Failure, Freshness, Held, Parked, Status, Waiting
 from varve.status.past import Past, failures, first_parked, past
 from varve.storage import Files, Lease, ReadOnly
-from varve.store import Store
+from varve.storage.delta import Store
 
 
-class LookedAt(Lake):
+class LookedAt(Run):
     """The lake of another run, as whoever only looks has it."""
 
-    def __init__(self, lake: Lake) -> None:
-        super().__init__(lake.config, lake.root, job=lake.job, run_id=lake.run_id)
+    def __init__(self, run: Run) -> None:
+        super().__init__(run.config, run.root, job=run.job, run_id=run.run_id)
 
     @cached_property
     def store(self) -> Store:
@@ -41,9 +41,9 @@ class LookedAt(Lake):
         return ReadOnly(super().files)
 
 
-def look(lake: Lake, *, now: datetime, table: str | None = None) -> Status:
+def look(run: Run, *, now: datetime, table: str | None = None) -> Status:
     """How the lake is. now: the moment (UTC). table: only this one, see `asked`. UsageError when there is none."""
-    return _Look(LookedAt(lake), asked(lake.config, table), now).status()
+    return _Look(LookedAt(run), asked(run.config, table), now).status()
 
 
 def freshness(dataset: Dataset, catalog: Catalog, *, now: datetime, asked_at: datetime | None) -> Freshness:
@@ -62,8 +62,8 @@ def freshness(dataset: Dataset, catalog: Catalog, *, now: datetime, asked_at: da
 class _Look:
     """One look: what it has found so far. waits: table -> scope -> the extracts that wait there."""
 
-    def __init__(self, lake: Lake, wanted: Asked, now: datetime) -> None:
-        self.lake, self.asked, self.now = lake, wanted, now
+    def __init__(self, run: Run, wanted: Asked, now: datetime) -> None:
+        self.run, self.asked, self.now = run, wanted, now
         self.waiting: list[Waiting] = []
         self.parked: list[Parked] = []
         self.unreadable: list[Failure] = []
@@ -71,9 +71,9 @@ class _Look:
         self.leases: list[Lease] = []
         self.past = Past((), frozenset())
         with self._reading("leases"):
-            self.leases = lake.leases.holders()
+            self.leases = run.leases.holders()
         with self._reading("ops.runs"):
-            self.past = past(lake, frozenset(lease.holder.run_id for lease in self.leases))
+            self.past = past(run, frozenset(lease.holder.run_id for lease in self.leases))
 
     def status(self) -> Status:
         """All of it."""
@@ -84,7 +84,7 @@ class _Look:
         self.parked += self._others()
         return Status(
             at=self.now,
-            lake=str(self.lake.root),
+            lake=str(self.run.root),
             datasets=datasets,
             waiting=tuple(self.waiting),
             parked=tuple(sorted(self.parked, key=lambda one: (one.since is None, one.since or self.now))),
@@ -100,9 +100,9 @@ class _Look:
         asked_last = self.past.last("extract", f"raw.{dataset.table}")
         asked_at = asked_last.ended_at if asked_last and asked_last.status != "failed" else None
         with self._reading(f"raw.{dataset.table}"):
-            catalog = self.lake.raw(dataset.source, dataset.name).catalog()
+            catalog = self.run.raw(dataset.source, dataset.name).catalog()
             with self._reading(f"bronze.{dataset.table}"):
-                self._bronze(BronzeLoad(self.lake, dataset), catalog)
+                self._bronze(BronzeLoad(self.run, dataset), catalog)
             return freshness(dataset, catalog, now=self.now, asked_at=asked_at)
         return freshness(dataset, Catalog({}, 0), now=self.now, asked_at=asked_at)
 
@@ -114,7 +114,7 @@ class _Look:
         for scope, extracts in self.waits[table].items():
             self._waits(table, scope, extracts)
         for one in raw.waiting(catalog):
-            if self.lake.ledger.discarded(table, one.scope, one.id) is None:
+            if self.run.ledger.discarded(table, one.scope, one.id) is None:
                 error = raw.parked_error([one])
                 self.parked.append(Parked(table, str(one.scope), one.id, one.landed_at, error.what, error.remedy))
         for of, (manifest, behind) in pending.parked.items():
@@ -133,7 +133,7 @@ class _Look:
 
     def _entity(self, entity: str) -> None:
         """What waits for an entity, and what of it was parked by the run that met it last."""
-        load = EntityLoad(self.lake, self.lake.config.silver_contract(entity), lists={}, key=_no_key)
+        load = EntityLoad(self.run, self.run.config.silver_contract(entity), lists={}, key=_no_key)
         waits = self.waits[load.table]
         for window in load.windows():
             for scope in window.scopes:
@@ -145,7 +145,7 @@ class _Look:
             row = self.past.last("silver", load.table, name)
             refused = json.loads(row.guard or "{}").get("manifest") if row and row.status == "parked" else None
             parked = next((one for one in extracts if one.id == refused), None)
-            if row is None or parked is None or self.lake.ledger.accepted(load.table, name, parked.id) is not None:
+            if row is None or parked is None or self.run.ledger.accepted(load.table, name, parked.id) is not None:
                 self._waits(load.table, name, extracts)
                 continue
             since = self._parked_since(load.table, name, parked.id) or row.started_at
@@ -185,7 +185,7 @@ class _Look:
 
     @cached_property
     def _first_parked(self) -> dict[tuple[str, str | None, str], datetime]:
-        return first_parked(self.lake)
+        return first_parked(self.run)
 
     @contextmanager
     def _reading(self, table: str) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from varve.errors import ParkedError, SourceError, StorageError, VarveError
+from varve.model.errors import ParkedError, SourceError, StorageError, VarveError
 from varve.status.facts import Failure, Freshness, Next, Parked, Status, Waiting
 
 _WORDED: Final = ("restate",)  # jobs that do nothing without their options

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from varve import loads, ops
 from varve.config.problems import did_you_mean
-from varve.errors import UsageError
-from varve.journal import Row
-from varve.lake import Lake
-from varve.loads import Load
+from varve.model.errors import UsageError
+from varve.ops import tables
+from varve.ops.journal import Row
 from varve.raw import Published
+from varve.raw.batch import Load, batches
+from varve.run.run import Run
 from varve.status.asked import Asked, asked
 from varve.status.facts import Done, Extract, OneRun
 from varve.status.looking import LookedAt
@@ -19,50 +19,50 @@ from varve.status.past import open_runs, past, run_of
 _Known = Mapping[str, Published]
 
 
-def one_run(lake: Lake, run_id: str, *, table: str | None = None) -> OneRun:
+def one_run(run: Run, run_id: str, *, table: str | None = None) -> OneRun:
     """What a run did; table: only to this one, see `asked`. UsageError for a run that the ledger does not know.
 
     Of a run that was killed, or is at work, also what its commits hold and the ledger does not tell."""
-    wanted = asked(lake.config, table)
-    lake = LookedAt(lake)
-    running = frozenset(lease.holder.run_id for lease in lake.leases.holders())
-    rows = past(lake, running, run_id=run_id).rows
+    wanted = asked(run.config, table)
+    seen = LookedAt(run)
+    running = frozenset(lease.holder.run_id for lease in seen.leases.holders())
+    rows = past(seen, running, run_id=run_id).rows
     if not rows:
-        known = {row["run_id"] for row in ops.rows(lake.root, ops.RUNS, columns=["DISTINCT run_id"])}
+        known = {row["run_id"] for row in tables.rows(seen.root, tables.RUNS, columns=["DISTINCT run_id"])}
         raise UsageError(
             f"the ledger knows no run {run_id}", where="--run",
-            remedy=did_you_mean(run_id, {*known, *open_runs(lake)}) or "./spark-submit.sh status tells the last ones.",
+            remedy=did_you_mean(run_id, {*known, *open_runs(seen)}) or "./spark-submit.sh status tells the last ones.",
         )  # fmt: skip
-    run = run_of(rows, is_alive=run_id in running)
+    found = run_of(rows, is_alive=run_id in running)
     chosen = [row for row in rows if wanted.is_all or wanted.has(row.table_name)]
-    untold = list(_untold(lake, run_id, wanted, chosen)) if run.end in ("killed", "running") else []
-    extracts = _extracts(lake, wanted, {row.table_name or "" for row in chosen} | {table for table, *_ in untold})
+    untold = list(_untold(seen, run_id, wanted, chosen)) if found.end in ("killed", "running") else []
+    extracts = _extracts(seen, wanted, {row.table_name or "" for row in chosen} | {table for table, *_ in untold})
     committed = (_committed(table, held, versions, extracts) for table, held, versions in untold)
-    return OneRun(run, (*(_done(row, extracts) for row in chosen), *committed))
+    return OneRun(found, (*(_done(row, extracts) for row in chosen), *committed))
 
 
 def _untold(
-    lake: Lake, run_id: str, wanted: Asked, rows: Sequence[Row]
+    run: Run, run_id: str, wanted: Asked, rows: Sequence[Row]
 ) -> Iterator[tuple[str, Sequence[Load], Sequence[int]]]:  # fmt: skip
     """(table, extracts, versions) of the commits of a run that its rows do not tell."""
     stored = [("bronze", one.table, one.table) for one in wanted.datasets]
     stored += [("silver", one, f"{one}_changes") for one in wanted.entities]
     for layer, name, place in stored:
         told = {extract for row in rows if row.table_name == f"{layer}.{name}" for extract in row.manifests}
-        batches = loads.batches(lake.store, layer, place)
-        commits = [(said.version, held) for said, held in batches if said.note.get("run") == run_id]
+        noted = batches(run.store, layer, place)
+        commits = [(said.version, held) for said, held in noted if said.note.get("run") == run_id]
         if untold := [load for _, held in commits for load in held if load.manifest not in told]:
             yield f"{layer}.{name}", untold, [version for version, _ in commits]
 
 
-def _extracts(lake: Lake, wanted: Asked, tables: Collection[str]) -> _Known:
+def _extracts(run: Run, wanted: Asked, tables: Collection[str]) -> _Known:
     """The extracts that these tables may have been loaded from, by id."""
     bronze = {table.partition(".")[2] for table in tables if table.startswith(("raw.", "bronze."))}
     for entity in wanted.entities:
         if f"silver.{entity}" in tables:
-            bronze |= {feed.bronze for feed in lake.config.silver_contract(entity).feeds}
+            bronze |= {feed.bronze for feed in run.config.silver_contract(entity).feeds}
     datasets = [one for one in wanted.datasets if one.table in bronze]
-    return {one.id: one for dataset in datasets for one in lake.raw(dataset.source, dataset.name).catalog()}
+    return {one.id: one for dataset in datasets for one in run.raw(dataset.source, dataset.name).catalog()}
 
 
 def _done(row: Row, known: _Known) -> Done:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from varve import journal, ops
-from varve.journal import Row, Status
-from varve.lake import Lake
-from varve.ledger import RUN
-from varve.status.facts import End, Failure, Run
+from varve.ops import journal, tables
+from varve.ops.journal import Row, Status
+from varve.ops.ledger import RUN
+from varve.run.run import Run
+from varve.status.facts import End, Failure, PastRun
 
 RUNS: Final = 5  # that are told
 CONTRADICTION: Final = "fold"  # the step that sets contradicting statements aside
@@ -38,7 +38,7 @@ class Past:
     rows: tuple[Row, ...]
     running: frozenset[str]
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PastRun]:
         """The last few runs, the last one first."""
         by_run: dict[str, list[Row]] = defaultdict(list)
         for row in self.rows:
@@ -76,40 +76,43 @@ class Past:
         ]
 
 
-def past(lake: Lake, running: frozenset[str], *, run_id: str | None = None) -> Past:
+def past(run: Run, running: frozenset[str], *, run_id: str | None = None) -> Past:
     """What is needed to tell what stands. running: the runs that are alive; run_id: all of one run instead."""
     where = _TOLD if run_id is None else f"run_id = '{run_id}'"
-    found = {row["id"]: _row(row) for row in ops.rows(lake.root, ops.RUNS, columns=ops.COLUMNS[ops.RUNS], where=where)}
-    for one in open_runs(lake):
+    found = {
+        row["id"]: _row(row)
+        for row in tables.rows(run.root, tables.RUNS, columns=tables.COLUMNS[tables.RUNS], where=where)
+    }
+    for one in open_runs(run):
         if run_id in (None, one):
-            told = journal.told(journal.log_of(lake.ledger.files, one))
+            told = journal.told(journal.log_of(run.ledger.files, one))
             begun = told.begun.values() if one in running else told.killed()
             found = {row.id: row for row in (*told.ended.values(), *begun)} | found
     return Past(tuple(sorted(found.values(), key=lambda row: row.started_at)), running)
 
 
-def open_runs(lake: Lake) -> list[str]:
+def open_runs(run: Run) -> list[str]:
     """The runs whose logs are not in the ledger yet: they are at work, or were killed."""
     prefix = RUN.format("")
-    return [name.removeprefix(prefix) for name in lake.leases.names() if name.startswith(prefix)]
+    return [name.removeprefix(prefix) for name in run.leases.names() if name.startswith(prefix)]
 
 
-def first_parked(lake: Lake) -> dict[tuple[str, str | None, str], datetime]:
+def first_parked(run: Run) -> dict[tuple[str, str | None, str], datetime]:
     """(table, scope, extract) -> when the ledger first told that it is parked."""
     found: dict[tuple[str, str | None, str], datetime] = {}
     columns = ("table_name", "scope", "manifests", "started_at")
-    for row in ops.rows(lake.root, ops.RUNS, columns=columns, where="status = 'parked'"):
+    for row in tables.rows(run.root, tables.RUNS, columns=columns, where="status = 'parked'"):
         for extract in row["manifests"] or ():
             key = (row["table_name"], row["scope"], extract)
             found[key] = min(row["started_at"], found.get(key, row["started_at"]))
     return found
 
 
-def run_of(rows: Sequence[Row], *, is_alive: bool) -> Run:
+def run_of(rows: Sequence[Row], *, is_alive: bool) -> PastRun:
     """The run that left these rows."""
     first = min(row.started_at for row in rows)
     last = max(row.ended_at or row.started_at for row in rows)
-    return Run(rows[0].run_id, rows[0].job, first, last, "running" if is_alive else _end(rows))
+    return PastRun(rows[0].run_id, rows[0].job, first, last, "running" if is_alive else _end(rows))
 
 
 def failures(rows: Iterable[Row]) -> list[Failure]:

@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from varve.console import paragraph
-from varve.status.facts import Done, Extract, Failure, Freshness, Next, OneRun, Run, Status
+from varve.run.console import paragraph
+from varve.status.facts import Done, Extract, Failure, Freshness, Next, OneRun, PastRun, Status
 
 _STYLE: Final[Mapping[str, str]] = {
     "done": "green", "nothing new": "green", "committed": "green", "parked": "yellow", "running": "cyan",
@@ -65,7 +65,7 @@ def run_records(found: OneRun) -> Iterator[dict[str, Any]]:
     yield from ({"event": "table", **asdict(one)} for one in found.done)
 
 
-def _run_record(run: Run) -> dict[str, Any]:
+def _run_record(run: PastRun) -> dict[str, Any]:
     return {"event": "run", **asdict(run), "seconds": round(run.seconds, 3)}
 
 
@@ -137,7 +137,7 @@ def _held(status: Status) -> Table:
     return table
 
 
-def _runs(runs: Sequence[Run]) -> Table:
+def _runs(runs: Sequence[PastRun]) -> Table:
     table = _table("run", "job", "began (UTC)", "seconds", "ended", right=["seconds"])
     for run in runs:
         table.add_row(run.id, run.job, _time(run.began_at), f"{run.seconds:.1f}", Text(run.end, style=_STYLE[run.end]))

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from varve.errors import StorageError
+from varve.model.errors import StorageError
 from varve.storage.files import Absent, Changed, Entry, Taken
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from varve.errors import StorageError
+from varve.model.errors import StorageError
+
+MOST_RETRIES: Final = 100  # of a commit to a Delta table beside those of other processes
 
 
 class Absent(StorageError):  # noqa: N818

@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from varve.errors import OvertakenError, StorageError
+from varve.model.errors import OvertakenError, StorageError
 from varve.storage.files import Absent, Changed, Files, Taken
 
 FOLDER: Final = "leases"

@@ -42,7 +42,7 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from varve.errors import ConfigError, StorageError
+from varve.model.errors import ConfigError, StorageError
 from varve.storage.disk import disk_errors
 from varve.storage.files import Absent, Changed, Entry, Taken
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
-from varve.errors import StorageError
+from varve.model.errors import StorageError
 from varve.storage.files import Entry, Files
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from varve.errors import StorageError
+from varve.model.errors import StorageError
 from varve.storage.disk import sync, sync_folder
 from varve.storage.files import Changed, Files, Taken
 

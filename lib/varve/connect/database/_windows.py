@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from varve.connect._takes import Bound
-from varve.errors import ParkedError
+from varve.model.errors import ParkedError
 from varve.raw import Published, RawDataset
 from varve.storage import Absent
 

@@ -42,10 +42,10 @@ from varve.connect._takes import (
 )
 from varve.connect.database._tables import DatabaseSource, TableOptions
 from varve.connect.database._windows import Overlap, Window
-from varve.errors import ParkedError, SourceError
 from varve.framing import Batch, Framed
+from varve.model.errors import ParkedError, SourceError
+from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
-from varve.scope import Scope
 
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]

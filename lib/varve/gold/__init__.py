@@ -1,0 +1,1 @@
+"""Silver to gold: the company's marts."""

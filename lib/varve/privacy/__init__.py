@@ -1,0 +1,1 @@
+"""PURE. Personal columns become pseudonyms."""

@@ -1,0 +1,121 @@
+"""A batch: what one commit of a table holds of the extracts of raw. The commit says it itself, and nothing else does.
+
+Every commit that adds rows for an extract carries the transaction (table, n), n one above the last, and in its note the
+extracts and scopes that it holds. The number is also the fence: of two runs that decided at once, one is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from varve.ops import tables
+from varve.storage.delta import Said, Store
+
+LOADED: Final = "loaded"  # in the note of a commit: dataset -> [[number, manifest, scope …], …]
+FOLD_BATCH: Final = "fold."  # what a fold records of contradictions is named after the log's version, and is no batch
+BATCH: Final = "batch"  # in the note of a commit, and in what is recorded before it: `<n>.<attempt>`
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a commit holds of one extract. dataset: `<source>_<dataset>`; number: of its publication; scopes: those that
+    it holds, () = all."""
+
+    dataset: str
+    number: int
+    manifest: str
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one commit is to load. number: one above the table's last; run: the id of the run.
+
+    attempt: tells what was recorded before this very commit from what another attempt at the number recorded."""
+
+    number: int
+    loads: tuple[Load, ...] = ()
+    run: str = ""
+    attempt: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def name(self) -> str:
+        """As rejects and drift name it."""
+        return f"{self.number}.{self.attempt}"
+
+    def note(self) -> dict[str, Any]:
+        """What the commit says."""
+        loaded: dict[str, list[list[Any]]] = {}
+        for load in self.loads:
+            loaded.setdefault(load.dataset, []).append([load.number, load.manifest, *load.scopes])
+        return {BATCH: self.name, "run": self.run, LOADED: loaded}
+
+
+def loads_of(note: Mapping[str, Any]) -> Iterator[Load]:
+    """What the note of a commit says that it holds."""
+    for dataset, entries in note.get(LOADED, {}).items():
+        for number, manifest, *scopes in entries:
+            yield Load(dataset, number, manifest, tuple(scopes))
+
+
+def transaction(layer: str, table: str) -> str:
+    """The name of the transaction that every writer of a table's rows uses."""
+    return f"{layer}.{table}"
+
+
+def batches(store: Store, layer: str, table: str, *, since: int = -1) -> Iterator[tuple[Said, Sequence[Load]]]:
+    """The commits after version `since`, oldest first, with the extracts that each holds."""
+    for said in store.said(layer, table, since=since):
+        yield said, tuple(loads_of(said.note))
+
+
+def forget(root: Path, table_name: str, batch: str) -> None:
+    """Remove what was recorded before a batch that was not committed. table_name: as ops tables name it."""
+    for table in (tables.REJECTS, tables.DRIFT):
+        tables.forget(root, table, table_name=table_name, batch=batch)
+
+
+def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: str) -> None:
+    """Remove what was recorded before a batch that failed, unless it was committed: an error may come behind that."""
+    if batch.name not in {said.note.get(BATCH) for said in store.said(layer, table)}:
+        forget(Path(store.root), table_name, batch.name)
+
+
+def recorded(root: Path, run_id: str) -> list[str]:
+    """The tables for which a run recorded rejects or drift of a batch, sorted, as ops tables name them."""
+    told = f"run_id = '{run_id}' and batch is not null"
+    found = {
+        row["table_name"]
+        for one in (tables.REJECTS, tables.DRIFT)
+        for row in tables.rows(root, one, columns=["table_name"], where=told)
+    }
+    return sorted(found)
+
+
+def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id: str) -> None:
+    """Remove what a run that is dead recorded before batches of a table that it never committed.
+
+    table: as ops tables name it. Under the table's lease. The number of such a batch is taken first: should the run
+    only have slept, it finds it taken and commits nothing."""
+    name, stored = f"{layer}.{table}", table if layer == "bronze" else f"{table}_changes"
+    told = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
+    recorded = {
+        row[BATCH]
+        for one in (tables.REJECTS, tables.DRIFT)
+        for row in tables.rows(root, one, columns=[BATCH], where=told)
+    }
+    batches = {batch for batch in recorded if not batch.startswith(FOLD_BATCH)}
+    if not batches:
+        return
+    committed = {said.note.get(BATCH) for said in store.said(layer, stored)}
+    for batch in sorted(batches - committed):
+        number, txn = int(batch.partition(".")[0]), transaction(layer, stored)
+        reached = store.transaction(layer, stored, txn) or 0
+        if number > reached and store.exists(layer, stored):
+            note = {"kind": "void", "reason": f"run {run_id} died before it committed batch {batch}"}
+            store.advance(layer, stored, txn=txn, version=number, is_fenced=True, note=note)
+        forget(root, name, batch)

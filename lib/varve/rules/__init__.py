@@ -1,0 +1,1 @@
+"""PURE. The rules of a contract and its code lists, applied to rows."""

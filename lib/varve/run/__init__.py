@@ -1,0 +1,1 @@
+"""One run on one lake: command line, job graph, report."""

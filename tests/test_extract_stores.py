@@ -17,8 +17,8 @@ from varve.config import Source
 from varve.model.contract import Column, Contract
 from varve.model.errors import OvertakenError
 from varve.raw import Landing, Manifest, publishing
-from varve.raw.batch import Load, _read, _stored, _value, _write
-from varve.raw.index import Loaded
+from varve.raw.batch import Load
+from varve.raw.index import Loaded, _read, _stored, _value, _write
 from varve.storage import open_files
 
 CONTRACT = Contract("s_d", "1.0.0", "s_d", "bronze", (Column("k", "bigint"), Column("v", "string")))

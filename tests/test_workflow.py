@@ -553,7 +553,7 @@ def test_any_graph_ends_as_the_table_of_conditions_says(tasks: list[tuple[list[i
         shuffle.shuffle(written)
         house.graph(*written)
         lake = Run(load(house.root / "conf"), house.root / "lake", job="g")
-        report = graph.run(lake, lake.config.graphs["g"], Namespace(start=None, only=None), Screen(quiet=True))
+        report = graph.run_graph(lake, lake.config.graphs["g"], Namespace(start=None, only=None), Screen(quiet=True))
         expected = oracle(tasks)
         ran = {task for task, state in expected.items() if state in ("done", "parked", "failed")}
         assert {step.task: str(step.state) for step in report.steps} == expected

@@ -31,14 +31,14 @@ class Arguments:
 
 DEFAULT_ROWS = {
     "history": 10_000_000, "scale": 30_000_000, "stability": 3_000_000, "small_tables": 10_000,
-    "fold_threshold": 5_000_000,
+    "fold_threshold": 5_000_000, "first_day": 0,
 }  # fmt: skip
 DEFAULT_DAYS = 60
 
 
 def parse(argv: Sequence[str]) -> Arguments:
     """Arguments of `python -m bench`."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of the history engine.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of Varve.")
     parser.add_argument("name", choices=sorted(DEFAULT_ROWS))
     parser.add_argument("--rows", type=int, help="rows of the largest table")
     parser.add_argument("--only", default="", help="parts, comma-separated; the others keep their last figures")

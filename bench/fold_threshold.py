@@ -1,6 +1,6 @@
 """Where a fold should stop exchanging rows and rewrite its scope: the three ways, by size and by changed share.
 
-Justifies REWRITE_BELOW_ROWS and REWRITE_ABOVE_SHARE of varve.unfolded and varve.folding.
+Justifies REWRITE_BELOW_ROWS and REWRITE_ABOVE_SHARE of varve.history_table.pending and varve.history_table.folding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from unittest.mock import patch
 from bench.bench import Bench
 from bench.peers.ours import Ours
 from bench.workload import Workload
-from varve.history_table import folding, unfolded
+from varve.history_table import folding, pending
 
 SIZES = (200_000, 1_000_000, 5_000_000)
 PARTS = tuple(map(str, SIZES))
@@ -47,7 +47,7 @@ def _compare(bench: Bench, size: int, share: int) -> None:
         for way, (rows, most) in WAYS.items():
             ours = bench.ours(appended.folder, "varve")
             with (
-                patch.object(unfolded, "REWRITE_BELOW_ROWS", rows),
+                patch.object(pending, "REWRITE_BELOW_ROWS", rows),
                 patch.object(folding, "REWRITE_ABOVE_SHARE", most),
                 bench.timed(f"{share} %, {way}", ours.folder),
             ):

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
-from varve.history_table import HistoryTable, horizon, upkeep
+from varve.history_table import HistoryTable, horizon, maintenance
 from varve.model.errors import UsageError
 from varve.ops.ledger import Task
 from varve.run.cli import Parser, launch
@@ -67,7 +67,7 @@ def maintain(
             return
         done = list(maintained(history, task, held, moment, said=said))
         held.check()
-        upkeep.vacuum(history, keep)
+        maintenance.vacuum(history, keep)
         held.check()
         task.note("; ".join(done)) if done else task.skip("nothing to do")
 

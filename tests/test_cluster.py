@@ -50,7 +50,7 @@ def test_the_day_gives_the_same_tables_as_on_one_machine(cluster: Cluster, tmp_p
     key = tmp_path / "key"
     key.write_text("a key of the test")
     with (conf / "cluster.yml").open("a", encoding="utf-8") as settings:
-        settings.write(f'pseudonyms: {{current: k1, keys: {{k1: "${{file:{key}}}"}}}}\n')
+        settings.write(f'transforms: [transforms]\npseudonyms: {{current: k1, keys: {{k1: "${{file:{key}}}"}}}}\n')
     command = [PROJECT / "spark-submit.sh", "daily", "--env", "cluster", "--conf", conf, "--lake", project.lake]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}  # the workers' Python: pseudonyms are made there
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, env=environment)

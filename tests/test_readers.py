@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from varve.history import Policy
-from varve.history_table import HistoryTable, folding, unfolded
+from varve.history_table import HistoryTable, folding, pending
 from varve.storage.delta import Store
 
 CHANGES = (
@@ -21,7 +21,7 @@ CHANGES = (
 
 
 def test_duckdb_reads_the_versions(lake_dir: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)  # a MERGE with deletion vectors, as large tables have
+    monkeypatch.setattr(pending, "REWRITE_BELOW_ROWS", 0)  # a MERGE with deletion vectors, as large tables have
     monkeypatch.setattr(folding, "REWRITE_ABOVE_SHARE", 9.0)
     table = HistoryTable(Store(lambda: spark, lake_dir), "thing", Policy(keys=("k",), attributes=("v",)))
 

@@ -14,7 +14,7 @@ from bench.peers import COLUMNS
 from bench.workload import PAYLOAD
 from varve.history import Policy
 from varve.history_table import HistoryTable
-from varve.history_table.snapshots import Snapshot
+from varve.history_table.snapshot_log import Snapshot
 from varve.model.scope import Scope
 from varve.storage.delta import Store
 

@@ -9,9 +9,10 @@ from unittest.mock import patch
 from pyspark.sql import DataFrame, SparkSession
 
 from varve import history
-from varve.history_table import HistoryTable, folding, unfolded
+from varve.history_table import HistoryTable, folding, pending
 from varve.history_table.folding import Fold
-from varve.history_table.snapshots import Comparison, Snapshot
+from varve.history_table.snapshot_log import Snapshot
+from varve.history_table.snapshots import Comparison
 from varve.model.scope import Scope
 from varve.storage.delta import Store
 
@@ -90,7 +91,7 @@ class Engine:
     def great(self) -> Iterator[None]:
         """The path of great tables: open rows go on, and one MERGE exchanges what changes."""
         with (
-            patch.object(unfolded, "REWRITE_BELOW_ROWS", 0),
+            patch.object(pending, "REWRITE_BELOW_ROWS", 0),
             patch.object(folding, "REWRITE_ABOVE_SHARE", 2),
         ):
             yield

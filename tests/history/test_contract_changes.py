@@ -19,8 +19,8 @@ from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve import history
 from varve.history import Policy
-from varve.history_table import HistoryTable, folding, unfolded
-from varve.history_table.snapshots import Snapshot
+from varve.history_table import HistoryTable, folding, pending
+from varve.history_table.snapshot_log import Snapshot
 from varve.model.errors import ContractError
 from varve.model.scope import Scope
 from varve.storage.delta import Store
@@ -126,7 +126,7 @@ def own(case: str) -> list[str]:
 @contextmanager
 def path_of_tables(great: bool) -> Iterator[None]:
     with (
-        patch.object(unfolded, "REWRITE_BELOW_ROWS", 0 if great else 10**9),
+        patch.object(pending, "REWRITE_BELOW_ROWS", 0 if great else 10**9),
         patch.object(folding, "REWRITE_ABOVE_SHARE", 2),
     ):
         yield

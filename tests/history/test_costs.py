@@ -15,7 +15,7 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
-from varve.history_table import unfolded
+from varve.history_table import pending
 from varve.storage.delta import Store
 
 from .cases import Case, world_of
@@ -237,7 +237,7 @@ def test_where_very_many_keys_are_touched_none_is_broadcast(
     shared_spark: SparkSession, lake_dir: Path, loads: tuple[str, ...]
 ) -> None:
     engine = Engine(shared_spark, str(lake_dir), told_in_loads(*loads))
-    with engine.great(), patch.object(unfolded, "MOST_TOUCHED", 0):
+    with engine.great(), patch.object(pending, "MOST_TOUCHED", 0):
         for name in engine.world.manifests:
             engine.hear(name)
             plan = plan_of(engine.table.read())

@@ -22,7 +22,7 @@ from _pytest.mark import ParameterSet
 from pyspark.sql import DataFrame, SparkSession
 
 from varve import history, history_table
-from varve.history_table import HistoryTable, folding, unfolded
+from varve.history_table import HistoryTable, folding, pending
 
 from . import oracle
 from .cases import CASES, Case, world_of
@@ -77,9 +77,9 @@ TIMELINE = [
 FOLDING = [
     Mutant("equal to the last position is later", 'first_from") > F.col("last', 'first_from") >= F.col("last'),
     Mutant("a folded tombstone is like any row", '"is_deleted") & ~F.col("_is_folded")', '"is_deleted")'),
-    Mutant("late keys keep their old versions", "(rows, split.late, behind", "(rows, split.late.limit(0), behind"),
+    Mutant("late keys keep their old versions", "(rows, split.late, backlog", "(rows, split.late.limit(0), backlog"),
     Mutant("open rows stay as they are", "F.broadcast(becomes)", "F.broadcast(becomes.limit(0))"),
-    Mutant("the tombstone behind an open row is lost", "array(false, true)", "array(false)"),
+    Mutant("the tombstone after an open row is lost", "array(false, true)", "array(false)"),
     Mutant("versions tell all of every late key", '"is_plain") & F.col("last_position.is_whole")', '"is_plain")'),
     Mutant("nothing is late", "late = kinds.filter(is_late)", "late = kinds.filter(F.lit(False))"),
     Mutant("the last load is not seen yet", "new_files(table, mark, head)", "new_files(table, mark, head - 1)"),
@@ -89,7 +89,7 @@ SMALL = [
     Mutant("touched keys keep their old versions", "(versions, touched, p.identity, keep=False)",
            "(versions, touched, p.identity)"),
     Mutant("only new changes count", "(history.of_identities(log, touched, p.identity), p)",
-           "(self.pending(behind), p)"),
+           "(self.changes(backlog), p)"),
 ]  # fmt: skip
 
 
@@ -116,13 +116,13 @@ def mutated(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def put_in(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Have the engine use a copy with the mutant in it, whether its modules know the home or names from it."""
+    """Have the engine use a copy with the mutant in it, whether its modules, home included, know the home or its names."""
     home, copy = home_of(mutant), mutated(mutant, monkeypatch)
     for user in ENGINE:
         for name, value in list(vars(user).items()):
             if value is home:
                 monkeypatch.setattr(user, name, copy)
-            elif user is not home and getattr(value, "__module__", None) == home.__name__:
+            elif getattr(value, "__module__", None) == home.__name__:
                 monkeypatch.setattr(user, name, getattr(copy, name))
     return copy
 
@@ -183,7 +183,7 @@ def half_folded(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFac
 
 def read_of(engine: Engine) -> dict[Identity, list[Version]]:
     known = engine.table
-    fresh = HistoryTable(known.store, known.entity, known.policy, schema=known._schema)
+    fresh = HistoryTable(known.store, known.entity, known.policy, schema=known.schema)
     return versions_of(fresh.read(), TIME_LAW)
 
 
@@ -192,14 +192,14 @@ def test_mutant_of_folding_is_caught(half_folded: Engine, monkeypatch: pytest.Mo
     """`read` computes what a fold writes."""
     copy = put_in(mutant, monkeypatch)
     if mutant in FOLDING:
-        monkeypatch.setattr(copy if home_of(mutant) is unfolded else unfolded, "REWRITE_BELOW_ROWS", 0)
+        monkeypatch.setattr(copy if home_of(mutant) is pending else pending, "REWRITE_BELOW_ROWS", 0)
     assert read_of(half_folded) != half_folded.expected()
 
 
 @pytest.mark.parametrize("great", [True, False], ids=["great", "small"])
 def test_the_engine_itself_is_not_caught(half_folded: Engine, monkeypatch: pytest.MonkeyPatch, great: bool) -> None:
     if great:
-        monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)
+        monkeypatch.setattr(pending, "REWRITE_BELOW_ROWS", 0)
     assert read_of(half_folded) == half_folded.expected()
 
 
@@ -216,7 +216,7 @@ ASSERTIONS = [
 ]
 EXPIRIES = [
     Mutant("at the horizon is behind it", "hidden = F.col(valid_from) <", "hidden = F.col(valid_from) <="),
-    Mutant("tombstones stay", "remove(ended | _is_gone(at),", "remove(ended,"),
+    Mutant("tombstones stay", "remove(ended | is_gone(at),", "remove(ended,"),
     Mutant("what comes from behind counts", "changes.filter(~found.hides(table.policy))", "changes"),
 ]
 SILENT = "A@1 a.b:A@1 x.y:A@1 | S@5{k.1:A,a.b:A,x.y:A} | S@9{k.1:A,x.y:A} | B@3 a.b:B@7 x.y:B@9"
@@ -268,7 +268,7 @@ def test_mutant_of_a_merge_is_caught(
     half_folded: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant | None
 ) -> None:
     used = folding if mutant is None else put_in(mutant, monkeypatch)
-    monkeypatch.setattr(unfolded, "REWRITE_BELOW_ROWS", 0)
+    monkeypatch.setattr(pending, "REWRITE_BELOW_ROWS", 0)
     monkeypatch.setattr(used, "REWRITE_ABOVE_SHARE", 2)
     engine = copied(half_folded, tmp_path / "lake")
     engine.table.fold()

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from varve.history import Policy
-from varve.history_table import HistoryTable, upkeep
+from varve.history_table import HistoryTable, maintenance, rearrangements
 from varve.storage.delta import Store
 
 from .cases import statements_in
@@ -52,7 +52,7 @@ def new_rows(engine: Engine) -> int:
     mark, head = engine.store.transaction("silver", ENTITY, "fold"), engine.store.version("silver", LOG)
     assert mark is not None
     assert head is not None
-    return sum(file["num_records"] for file in upkeep.new_files(engine.table, mark, head))
+    return sum(file["num_records"] for file in rearrangements.new_files(engine.table, mark, head))
 
 
 def test_a_compaction_is_not_folded_again(shared_spark: SparkSession, engine: Engine) -> None:
@@ -129,9 +129,9 @@ def test_a_vacuum_leaves_what_the_log_needs(shared_spark: SparkSession, engine: 
     heard(engine, 0, 1)
     killed_before_the_mark(engine.table.compact)
     heard(engine, 2)
-    upkeep.vacuum(engine.table, timedelta(0))
+    maintenance.vacuum(engine.table, timedelta(0))
     committed = table_versions(engine)
-    upkeep.vacuum(engine.table, timedelta(0))
+    maintenance.vacuum(engine.table, timedelta(0))
     assert table_versions(engine) == committed, "a vacuum makes no commit"
     on_disk = {p.name for p in Path(engine.store.path("silver", LOG)).rglob("*.parquet") if "_delta_log" not in p.parts}
     assert on_disk == {Path(file["path"]).name for file in engine.store.files("silver", LOG)}
@@ -165,7 +165,7 @@ def test_a_widened_type_is_folded_before(shared_spark: SparkSession, lake_dir: P
     mark, head = store.transaction("silver", ENTITY, "fold"), store.version("silver", LOG)
     assert mark is not None
     assert head is not None
-    assert sum(file["num_records"] for file in upkeep.new_files(wide, mark, head)) == 1
+    assert sum(file["num_records"] for file in rearrangements.new_files(wide, mark, head)) == 1
     wide.fold()
     assert [row["line"] for row in wide.versions().orderBy("valid_from").collect()] == [1, 2, 3]
     assert wide.audit().isEmpty()

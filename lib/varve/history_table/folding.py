@@ -10,21 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pyspark.sql import Column, DataFrame, Observation, Row
 from pyspark.sql import functions as F
 
 from varve import history
-from varve.history_table import horizon, unfolded, upkeep
-from varve.history_table.unfolded import Behind, Split
+from varve.history_table import horizon, pending, rearrangements
+from varve.history_table.pending import Backlog, Readable, Split
+from varve.history_table.tables import FOLD
 from varve.model.errors import StorageError
 from varve.model.scope import SCOPE_COLUMNS, in_scopes
 
-if TYPE_CHECKING:
-    from varve.history_table.table import HistoryTable
-
-FOLD: Final = "fold"
 PARTITIONS: Final = (*SCOPE_COLUMNS, "is_open")  # of the versions
 REWRITE_ABOVE_SHARE: Final = 0.2  # of the rows of a scope that change: then rewriting it is cheaper than a MERGE
 BROADCAST_BELOW_ROWS: Final = 1_000_000  # of a MERGE's source
@@ -46,10 +43,10 @@ class Fold:
     trimmed: int = 0
 
 
-def fold(table: HistoryTable) -> Fold:
+def fold(table: Readable) -> Fold:
     """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job.
 
-    Behind a rearrangement of the log the versions are trimmed, if the horizon says so, and the mark is moved."""
+    Backlog a rearrangement of the log the versions are trimmed, if the horizon says so, and the mark is moved."""
     head = table.head()
     if head is None:
         return Fold()
@@ -61,39 +58,39 @@ def fold(table: HistoryTable) -> Fold:
     return replace(folded_in, quarantined=(*told_late, *folded_in.quarantined))
 
 
-def _fold(table: HistoryTable, head: int, mark: int) -> Fold:
+def _fold(table: Readable, head: int, mark: int) -> Fold:
     """Fold a table that was folded before, up to `mark`."""
-    moved = mark < head and upkeep.rearrangements(table, mark)
+    moved = mark < head and rearrangements.rearrangements(table, mark)
     trimmed = horizon.trim(table) if moved else 0
     folded = table.store.version(table.layer, table.entity)
     assert folded is not None
     try:
-        behind = table.unfolded.behind(folded)
+        backlog = table.pending.backlog(folded)
     except StorageError as error:  # the log was cleaned up behind the watermark
         return rebuild(table, f"what was folded cannot be told from what was not: {error}")
     if reason := table.outgrown():
         return rebuild(table, reason)
-    if behind is None:
-        if moved or _is_left_behind(table, mark, head):
+    if backlog is None:
+        if moved or _may_be_cleaned(table, mark, head):
             _advance(table, head)
         return Fold(trimmed=trimmed)
-    if table.unfolded.is_much(behind):
-        folded_in = rebuild(table, behind=behind)
-    elif table.unfolded.is_small(behind):
-        folded_in = _fold_small(table, behind)
+    if table.pending.is_much(backlog):
+        folded_in = rebuild(table, backlog=backlog)
+    elif table.pending.is_small(backlog):
+        folded_in = _fold_small(table, backlog)
     else:
-        folded_in = _fold_large(table, behind)
+        folded_in = _fold_large(table, backlog)
     return replace(folded_in, trimmed=trimmed)
 
 
-def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | None = None) -> Fold:
+def rebuild(table: Readable, reason: str | None = None, *, backlog: Backlog | None = None) -> Fold:
     """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load.
 
-    behind: what the versions lack, when only its scopes are made anew."""
+    backlog: what the versions lack, when only its scopes are made anew."""
     folded = table.store.version(table.layer, table.entity)
     head, mark = table.head(), table.watermark(version=folded)
     assert head is not None
-    where = in_scopes(behind.scopes) if behind else None
+    where = in_scopes(backlog.scopes) if backlog else None
     log, seen = table.log(version=head).filter(where or "true"), Observation()
     is_marked = where is None or table.is_marked()  # all keys without a version, elsewhere
     note = {**table.fold_note(head), "rebuilt": reason, "untold": True}
@@ -105,77 +102,77 @@ def rebuild(table: HistoryTable, reason: str | None = None, *, behind: Behind | 
     )  # fmt: skip
     if seen.get["doubtful"]:  # not every key has a version
         rows = table.store.rows(table.layer, table.log_table, record="change")
-        is_marked = is_marked and rows >= unfolded.REWRITE_BELOW_ROWS
+        is_marked = is_marked and rows >= pending.REWRITE_BELOW_ROWS
         if is_marked:
             _mark_all(table, log, head, table.versions().filter(where or "true"))
-    pending = table.unfolded.pending(behind) if behind else None
-    tied = _told(table, head, history.quarantined(log, table.policy, told_by=pending)) if seen.get["tied"] else ()
+    changes = table.pending.changes(backlog) if backlog else None
+    tied = _told(table, head, history.quarantined(log, table.policy, told_by=changes)) if seen.get["tied"] else ()
     table.store.advance(
         table.layer, table.entity, txn=FOLD, version=head, note={**note, "untold": False, "marked": is_marked}
     )
     return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=tied)
 
 
-def _told_at_last(table: HistoryTable, mark: int) -> tuple[Row, ...]:
+def _told_at_last(table: Readable, mark: int) -> tuple[Row, ...]:
     """Tell of the contradictions that a fold of the whole log died before telling."""
     tied = _told(table, mark, history.quarantined(table.log(version=mark), table.policy))
     _advance(table, mark)
     return tied
 
 
-def _advance(table: HistoryTable, head: int) -> None:
+def _advance(table: Readable, head: int) -> None:
     """Move the watermark over commits of the log that say nothing."""
     note = {**table.last_fold(), "watermark": head, "rebuilt": None, "untold": False}
     table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note=note)
 
 
-def _is_left_behind(table: HistoryTable, mark: int, head: int) -> bool:
+def _may_be_cleaned(table: Readable, mark: int, head: int) -> bool:
     """Whether the log has gone on for long without a change, so that Delta may soon clean it up behind the mark."""
     first = table.store.committed_at(table.layer, table.log_table, mark + 1) if mark < head else None
     return first is not None and datetime.now(UTC) - first > MOST_BEHIND
 
 
-def _fold_small(table: HistoryTable, behind: Behind) -> Fold:
+def _fold_small(table: Readable, backlog: Backlog) -> Fold:
     """Rewrite the touched scopes, their touched keys computed anew from the log."""
-    p, versions, where = table.policy, table.versions(version=behind.folded), in_scopes(behind.scopes)
+    p, versions, where = table.policy, table.versions(version=backlog.folded), in_scopes(backlog.scopes)
     seen, stayed = Observation(), Observation()
-    touched = table.unfolded.pending(behind).select(*p.identity)
+    touched = table.pending.changes(backlog).select(*p.identity)
     kept = history.of_identities(versions.filter(where), touched, p.identity, keep=False)
-    log = history.of_identities(table.log(version=behind.head).filter(where), touched, p.identity)
+    log = history.of_identities(table.log(version=backlog.head).filter(where), touched, p.identity)
     again = history.timeline(log, p, seen=seen).persist()
     try:
-        inserted, before = again.count(), table.unfolded.stored_rows(behind)
-        tied = _tied(table, behind, seen)
+        inserted, before = again.count(), table.pending.stored_rows(backlog)
+        tied = _tied(table, backlog, seen)
         rows = kept.observe(stayed, F.count("*").alias("rows")).unionByName(again)
         commit = table.store.replace(
             rows.coalesce(1), table.layer, table.entity, where=where,
-            txn=FOLD, version=behind.head, based_on=behind.folded, note=table.fold_note(behind.head),
+            txn=FOLD, version=backlog.head, based_on=backlog.folded, note=table.fold_note(backlog.head),
         )  # fmt: skip
     finally:
         again.unpersist()
     return Fold(commit.version, inserted=inserted, removed=before - stayed.get["rows"], quarantined=tied)
 
 
-def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
+def _fold_large(table: Readable, backlog: Backlog) -> Fold:
     """Exchange the rows that change, in one MERGE; or rewrite the touched scopes when much of them changes."""
-    p, head, lacking = table.policy, behind.head, table.unfolded
-    versions = table.versions(version=behind.folded)
+    p, head, lacking = table.policy, backlog.head, table.pending
+    versions = table.versions(version=backlog.folded)
     is_marked = table.is_marked()
-    if not (behind.is_later or is_marked):
+    if not (backlog.is_later or is_marked):
         _mark_all(table, table.log(version=table.watermark()), head, versions)
         is_marked = True
-    pending, opened = lacking.pending(behind), lacking.near(versions, behind).filter("is_open")
+    changes, opened = lacking.changes(backlog), lacking.near(versions, backlog).filter("is_open")
     # The one scan of whole rows: all that may change, of on-time and of late keys.
-    touched = history.of_identities(opened, pending, behind.by).persist()
+    touched = history.of_identities(opened, changes, backlog.by).persist()
     held, seen = [touched], Observation()
     try:
-        split = lacking.split(touched, behind)
-        changed = lacking.amended(touched, behind, split).withColumn("_is_gone", F.lit(False))
+        split = lacking.split(touched, backlog)
+        changed = lacking.amended(touched, backlog, split).withColumn("_is_gone", F.lit(False))
         known = []
         if split.late is not None:
-            old = touched.unionByName(lacking.near(versions, behind, split.named).filter("not is_open"))
-            old = history.of_identities(old, split.late, behind.by).persist()
-            again = lacking.of_late(old, behind, split, seen=seen).select(*versions.columns).persist()
+            old = touched.unionByName(lacking.near(versions, backlog, split.named).filter("not is_open"))
+            old = history.of_identities(old, split.late, backlog.by).persist()
+            again = lacking.of_late(old, backlog, split, seen=seen).select(*versions.columns).persist()
             held, known = [*held, old, again], [again]
             changed = changed.unionByName(_exchanged(table, again, old))
         # Used several times, with a deep plan: computed once, and cut off from where it came from.
@@ -186,25 +183,25 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
             F.count(F.when(~F.col("_is_gone"), 1)).alias("inserted"),
             F.count("*").alias("all"),
         ).localCheckpoint()
-        _mark_waiting(table, pending, [changed.filter("not _is_gone"), *known], head, txn="waiting")
-        tied = _tied(table, behind, split.seen, *([] if split.late is None else [seen]))
+        _mark_waiting(table, changes, [changed.filter("not _is_gone"), *known], head, txn="waiting")
+        tied = _tied(table, backlog, split.seen, *([] if split.late is None else [seen]))
         came, gone = counts.get["inserted"], counts.get["removed"]
         note = {**table.fold_note(head), "marked": is_marked}
         if not counts.get["all"]:
             commit = table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note=note)
-        elif gone > REWRITE_ABOVE_SHARE * lacking.stored_rows(behind):
-            rows = lacking.applied(versions, behind, split).filter(in_scopes(behind.scopes))
+        elif gone > REWRITE_ABOVE_SHARE * lacking.stored_rows(backlog):
+            rows = lacking.applied(versions, backlog, split).filter(in_scopes(backlog.scopes))
             commit = table.store.replace(
                 rows.repartition(*p.identity).sortWithinPartitions(*_in_order(table)), table.layer, table.entity,
-                where=in_scopes(behind.scopes), txn=FOLD, version=head, based_on=behind.folded, note=note,
+                where=in_scopes(backlog.scopes), txn=FOLD, version=head, based_on=backlog.folded, note=note,
             )  # fmt: skip
         else:
             commit = table.store.exchange(
                 F.broadcast(changed) if counts.get["all"] <= BROADCAST_BELOW_ROWS else changed,
-                table.layer, table.entity, on=_on(table, behind, split), columns=versions.columns,
+                table.layer, table.entity, on=_on(table, backlog, split), columns=versions.columns,
                 when_insert=f"new.{history.OLD_KEY} is null",
                 when_delete=None if split.late is None else "new._is_gone", txn=FOLD, version=head,
-                based_on=behind.folded, note=note,
+                based_on=backlog.folded, note=note,
             )  # fmt: skip
         return Fold(commit.version, came, gone, quarantined=tied)
     finally:
@@ -213,7 +210,7 @@ def _fold_large(table: HistoryTable, behind: Behind) -> Fold:
             frame.unpersist()
 
 
-def _in_order(table: HistoryTable) -> list[str]:
+def _in_order(table: Readable) -> list[str]:
     """The order of stored rows: by key, so that a look-up reads a page of each file, and before that by partition.
 
     A writer of partitions sorts by them itself unless they are sorted already, and what is too large for memory loses
@@ -221,32 +218,30 @@ def _in_order(table: HistoryTable) -> list[str]:
     return [*PARTITIONS, *table.policy.keys]
 
 
-def _tied(table: HistoryTable, behind: Behind, *seen: Observation) -> tuple[Row, ...]:
+def _tied(table: Readable, backlog: Backlog, *seen: Observation) -> tuple[Row, ...]:
     """Tell of the contradictions that changes make, among themselves or with what was said before.
 
     Before the fold is committed: one that dies is done again, and tells again."""
     if not any(one.get["tied"] for one in seen):
         return ()
-    lacking, pending = table.unfolded, table.unfolded.pending(behind)
-    log = history.of_identities(lacking.near(table.log(version=behind.head), behind), pending, behind.by)
-    return _told(table, behind.head, history.quarantined(log, table.policy, told_by=pending))
+    lacking, changes = table.pending, table.pending.changes(backlog)
+    log = history.of_identities(lacking.near(table.log(version=backlog.head), backlog), changes, backlog.by)
+    return _told(table, backlog.head, history.quarantined(log, table.policy, told_by=changes))
 
 
-def _told(table: HistoryTable, head: int, tied: DataFrame) -> tuple[Row, ...]:
+def _told(table: Readable, head: int, tied: DataFrame) -> tuple[Row, ...]:
     rows = tuple(tied.take(MOST_TIES))
     if rows:
         table.on_contradiction(head, rows)
     return rows
 
 
-def _mark_all(table: HistoryTable, log: DataFrame, head: int, versions: DataFrame) -> None:
+def _mark_all(table: Readable, log: DataFrame, head: int, versions: DataFrame) -> None:
     """Mark every identity of a log that has no version: before a table is folded by its open rows."""
     _mark_waiting(table, log, [versions], head, txn="waiting, all")
 
 
-def _mark_waiting(
-    table: HistoryTable, changes: DataFrame, versions: Sequence[DataFrame], head: int, *, txn: str
-) -> None:
+def _mark_waiting(table: Readable, changes: DataFrame, versions: Sequence[DataFrame], head: int, *, txn: str) -> None:
     """Mark the identities of changes that have no version: their next change must read their log.
 
     Written before the fold that relies on it. A mark too many costs time, one too few would be wrong.
@@ -262,7 +257,7 @@ def _mark_waiting(
     waiting.unpersist()
 
 
-def _exchanged(table: HistoryTable, new: DataFrame, old: DataFrame) -> DataFrame:
+def _exchanged(table: Readable, new: DataFrame, old: DataFrame) -> DataFrame:
     """What makes one set of versions of another: rows that are new or differ, each with the key of the version that it
     replaces; the keys of those that nothing replaces."""
     by = [*table.policy.identity, "version_key"]
@@ -273,8 +268,8 @@ def _exchanged(table: HistoryTable, new: DataFrame, old: DataFrame) -> DataFrame
     return both.filter(differs).select(*new.columns, history.OLD_KEY, F.col("_is").isNull().alias("_is_gone"))
 
 
-def _on(table: HistoryTable, behind: Behind, split: Split) -> Column:
-    on = (F.col("old.version_key") == F.col(f"new.{history.OLD_KEY}")) & table.unfolded.pruned(behind, "old.")
+def _on(table: Readable, backlog: Backlog, split: Split) -> Column:
+    on = (F.col("old.version_key") == F.col(f"new.{history.OLD_KEY}")) & table.pending.pruned(backlog, "old.")
     for name in table.policy.keys:
         on &= F.col(f"old.{name}") == F.col(f"new.{name}")
     return on & (F.col("old.is_open") == F.lit(True)) if split.late is None else on

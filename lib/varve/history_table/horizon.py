@@ -12,30 +12,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from varve import history
 from varve.history import Policy
-from varve.history_table import snapshot_records, upkeep
 from varve.history_table.positions import STATISTICS_STEP
-from varve.history_table.snapshots import Snapshot
-from varve.model.clock import of_microseconds, utc
+from varve.history_table.rearrangements import ANCHORED
+from varve.history_table.snapshot_log import Snapshot
+from varve.history_table.tables import Tables
+from varve.model.clock import utc
 from varve.model.errors import ContractError
-from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
-
-if TYPE_CHECKING:
-    from varve.history_table.table import HistoryTable
-    from varve.storage.delta import Store
+from varve.model.scope import SCOPE_COLUMNS, Scope
+from varve.storage.delta import Store
 
 HORIZON: Final = "horizon"  # record of the log, and the transaction that recorded it
 TRIMMED: Final = "trimmed"
 FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
-_OF_MOMENT: Final = timedelta(microseconds=1)  # transactions are numbered by the moment
+OF_MOMENT: Final = timedelta(microseconds=1)  # transactions are numbered by the moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +60,6 @@ class Horizon:
         return number is not None and (sequence is None or sequence <= number)
 
 
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """What an expiry did. moment: where the horizon is now, None without a log; changes, versions: [rows] removed."""
-
-    moment: datetime | None = None
-    changes: int = 0
-    versions: int = 0
-
-
 def since(retain: str, now: datetime) -> datetime:
     """Where the horizon of a table belongs that keeps its history for `retain` (`90d`, `8w`, `18m`, `10y`).
 
@@ -88,7 +76,7 @@ def since(retain: str, now: datetime) -> datetime:
     return today.replace(year=months // 12, month=months % 12 + 1, day=1)
 
 
-def of(table: HistoryTable) -> Horizon | None:
+def of(table: Tables) -> Horizon | None:
     """The horizon of a table, None when nothing has expired; no Spark job."""
     return recorded(table.store, table.layer, table.log_table)
 
@@ -108,11 +96,11 @@ def recorded(store: Store, layer: str, log_table: str) -> Horizon | None:
     return Horizon(moment, numbers, known if known > FIRST else None)
 
 
-def may_pass_over(table: HistoryTable, moment: datetime) -> bool:
+def may_pass_over(table: Tables, moment: datetime) -> bool:
     """Whether a horizon at a moment may leave anything behind that no earlier expiry has seen, by the statistics of the
     log's files; no Spark job."""
-    anchored = table.store.transaction(table.layer, table.log_table, upkeep.ANCHORED)
-    reached = FIRST if anchored is None else FIRST + anchored * _OF_MOMENT
+    anchored = table.store.transaction(table.layer, table.log_table, ANCHORED)
+    reached = FIRST if anchored is None else FIRST + anchored * OF_MOMENT
     for file in table.store.files(table.layer, table.log_table):
         earliest, latest = file.get("min.valid_from"), file.get("max.valid_from")
         if file["partition.record"] not in ("waiting", HORIZON) and (
@@ -125,7 +113,7 @@ def may_pass_over(table: HistoryTable, moment: datetime) -> bool:
 # --- honouring it ---------------------------------------------------------------------------------------------
 
 
-def ahead(table: HistoryTable, changes: DataFrame) -> DataFrame:
+def ahead(table: Tables, changes: DataFrame) -> DataFrame:
     """The changes that do not lie behind the horizon."""
     found = of(table)
     return changes if found is None else changes.filter(~found.hides(table.policy))
@@ -159,7 +147,7 @@ def _typed(moment: datetime) -> str:
     return moment.date().isoformat() if moment.time() == time() else moment.isoformat()
 
 
-def must_not_hide_snapshot(table: HistoryTable, snapshot: Snapshot) -> None:
+def must_not_hide_snapshot(table: Tables, snapshot: Snapshot) -> None:
     """Raise ContractError when a snapshot lies behind the horizon."""
     found = of(table)
     policy = table.policy
@@ -175,36 +163,10 @@ def must_not_hide_snapshot(table: HistoryTable, snapshot: Snapshot) -> None:
             )  # fmt: skip
 
 
-# --- moving it ------------------------------------------------------------------------------------------------
+# --- versions before it ---------------------------------------------------------------------------------------
 
 
-def expire(table: HistoryTable, before: datetime) -> Expiry:
-    """Give up what lies before a moment: record the horizon, anchor the log, trim the versions; once.
-
-    before: an aware datetime; a horizon that is later already stays where it is. The versions say of every time from
-    the horizon on what they said, and say so whatever else arrives.
-    """
-    if before.tzinfo is None:
-        raise ContractError(
-            "a horizon needs a time zone", where=f"silver.{table.entity}", found=before.isoformat(),
-            expected=f"such as {before.replace(tzinfo=UTC).isoformat()}",
-        )  # fmt: skip
-    if not table.store.exists(table.layer, table.log_table):
-        return Expiry()
-    table.fold()
-    reached = of(table)
-    moment = before.astimezone(UTC) if reached is None else max(before.astimezone(UTC), reached.moment)
-    lots = _behind(table, moment, reached)
-    _record(table, moment, lots)
-    scopes = {scope for scope, lot in lots.items() if lot.due} | _pictured_behind(table)
-    rows = _changes(table)
-    if scopes:
-        _anchor(table, moment, scopes)
-    versions = table.fold().trimmed
-    return Expiry(moment, rows - _changes(table), versions)
-
-
-def trim(table: HistoryTable) -> int:
+def trim(table: Tables) -> int:
     """Remove the versions that the horizon has passed, and return how many.
 
     One that ends at the very horizon stays: what ends it may still be taken back. A tombstone goes once it began before
@@ -216,107 +178,9 @@ def trim(table: HistoryTable) -> int:
     at = F.lit(found.moment)
     ended = (F.col("is_open") == F.lit(False)) & (F.col("valid_to") < at)
     note = {"kind": TRIMMED, "horizon": found.moment.isoformat()}
-    return table.store.remove(ended | _is_gone(at), table.layer, table.entity, note=note)
+    return table.store.remove(ended | is_gone(at), table.layer, table.entity, note=note)
 
 
-def _is_gone(at: Column) -> Column:
+def is_gone(at: Column) -> Column:
+    """Whether a version says nothing more than no row would: a tombstone that began before the horizon."""
     return F.col("is_deleted") & (F.col("valid_from") < at)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lot:
-    """What of a scope lies behind the horizon. due: rows that no earlier expiry has seen."""
-
-    sequence: Any = None
-    known_at: datetime | None = None
-    due: int = 0
-
-
-def _greatest(one: Any, other: Any) -> Any:
-    return max((value for value in (one, other) if value is not None), default=None)
-
-
-def _number(moment: datetime) -> int:
-    return (moment - FIRST) // _OF_MOMENT
-
-
-def _changes(table: HistoryTable) -> int:
-    return table.store.rows(table.layer, table.log_table, record="change")
-
-
-def _behind(table: HistoryTable, moment: datetime, reached: Horizon | None) -> dict[Scope, _Lot]:
-    """Of every scope of the log what lies behind a moment, with what lay behind the horizon before: one job."""
-    files = table.store.files(table.layer, table.log_table)
-    lots = {Scope(file["partition.scope_country"], file["partition.scope_entity"]): _Lot() for file in files}
-    anchored = table.store.transaction(table.layer, table.log_table, upkeep.ANCHORED)
-    is_due = F.lit(True) if anchored is None else F.col("valid_from") >= F.lit(FIRST + anchored * _OF_MOMENT)
-    rows = history.behind(table.log(), moment, table.policy).groupBy(*SCOPE_COLUMNS)
-    for row in rows.agg(
-        F.max("sequence").alias("sequence"),
-        F.unix_micros(F.max("recorded_at")).alias("known_at"),
-        F.count(F.when(is_due, 1)).alias("due"),
-    ).collect():
-        scope = Scope(row.scope_country, row.scope_entity)
-        number = row.sequence if table.policy.domain == "sequence" else None
-        lots[scope] = _Lot(number, of_microseconds(row.known_at), row.due)
-    for scope, lot in lots.items() if reached else ():
-        assert reached is not None
-        lots[scope] = replace(
-            lot,
-            sequence=_greatest(lot.sequence, reached.sequences.get(scope)),
-            known_at=_greatest(lot.known_at, reached.known_at),
-        )
-    return lots
-
-
-def _record(table: HistoryTable, moment: datetime, lots: Mapping[Scope, _Lot]) -> None:
-    """One commit; none when the horizon is there or further already."""
-    schema = table.log_schema(None)
-    rows = []
-    for scope, lot in lots.items():
-        values: dict[str, object] = {
-            "scope_country": scope.country, "scope_entity": scope.entity, "op": HORIZON, "valid_from": moment,
-            "sequence": lot.sequence, "recorded_at": lot.known_at, "record": HORIZON,
-        }  # fmt: skip
-        rows.append(tuple(values.get(f.name) for f in schema))
-    frame = table.store.frame(rows, schema)
-    table.append_marks(frame, txn=HORIZON, version=_number(moment), kind=HORIZON)
-
-
-def _pictured_behind(table: HistoryTable) -> set[Scope]:
-    """The scopes of which the log has records of snapshots behind the horizon."""
-    found = of(table)
-    assert found is not None
-    return {
-        record.scope
-        for record in snapshot_records.records(table)
-        if found.hides_snapshot(table.policy, record.scope, record.as_of, record.sequence)
-    }
-
-
-def _anchor(table: HistoryTable, moment: datetime, scopes: set[Scope]) -> None:
-    """Rewrite the log of some scopes: anchors in place of what they stand for, in one commit."""
-    found = of(table)
-    assert found is not None
-    names, at = list(table.policy.identity), F.lit(moment)
-    where = in_scopes(sorted(scopes))
-    head = table.head()
-    logged = table.store.read(table.layer, table.log_table, version=head).filter(where)
-    later = {c: F.lit(None).cast("string") for c in table.policy.payload if c not in logged.columns}
-    changes = history.expired(logged.filter("record = 'change'").withColumns(later), moment, table.policy)
-    changes = changes.drop(*later).withColumn("record", F.lit("change"))
-    pictures = logged.filter(F.col("record").isin("snapshot", "excluded")).filter(~found.hides(table.policy))
-    horizons = logged.filter((F.col("record") == HORIZON) & (F.col("valid_from") == at))
-    rows = changes.unionByName(pictures).unionByName(horizons)
-    # A key that loses its only version, and of which something is said later, is to be read from its log.
-    waiting = logged.filter("record = 'waiting'").select(*names)
-    gone = table.versions().filter(where).filter("is_open").filter(_is_gone(at)).select(*names)
-    waiting = waiting.unionByName(gone).distinct().join(changes.select(*names), names, "left_semi")
-    marks = waiting.withColumn("record", F.lit("waiting"))
-    table.store.replace(
-        rows.unionByName(marks, allowMissingColumns=True).select(
-            *(F.col(f.name).cast(f.dataType).alias(f.name) for f in logged.schema)
-        ),
-        table.layer, table.log_table, where=where, txn=upkeep.ANCHORED, version=_number(moment), based_on=head,
-        note={"kind": upkeep.ANCHORED, "horizon": moment.isoformat()},
-    )  # fmt: skip

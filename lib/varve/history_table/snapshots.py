@@ -1,7 +1,7 @@
 """Complete snapshots: beside the state before them, with the guard's numbers, and into the log.
 
 The log holds of a snapshot its record (one row per scope) and the rows that differ from the state before it; what is
-asserted by saying nothing is for `assertions`.
+asserted by saying nothing is for `reassertion`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -19,35 +18,18 @@ from pyspark.sql import types as T
 
 from varve import history
 from varve.history import Policy
-from varve.history_table import assertions, snapshot_records
+from varve.history_table import reassertion, snapshot_log
+from varve.history_table.pending import Readable
 from varve.history_table.positions import is_at, is_before
-from varve.history_table.snapshot_records import Record, may_reach, scope_of
+from varve.history_table.snapshot_log import Snapshot, SnapshotRecord, may_reach, scope_of
+from varve.history_table.widening import widen_log
 from varve.model.errors import ContractError
 from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.raw.batch import Batch, transaction
 from varve.storage.delta import Commit
 
-if TYPE_CHECKING:
-    from varve.history_table.table import HistoryTable
-
 BUCKETS: Final = 256
 LOW_BITS: Final = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A complete picture of `scopes` at `as_of` [UTC, when its reading began]; a scope that is not listed proves
-    nothing.
-
-    sequence: the position in the domain of the entity's changes, when it has one.
-    """
-
-    manifest: str
-    scopes: tuple[Scope, ...]
-    as_of: datetime
-    recorded_at: datetime
-    sequence: object = None
-    contract_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +84,7 @@ class Comparison:
 # --- comparing ------------------------------------------------------------------------------------------------
 
 
-def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None) -> Comparison:
+def compare(table: Readable, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None) -> Comparison:
     """The snapshot beside the state before it.
 
     rows: (identity, payload) of its scopes; excluded: identities that it holds but says nothing valid about: they
@@ -143,9 +125,9 @@ def compare(table: HistoryTable, rows: DataFrame, snapshot: Snapshot, excluded: 
     return Comparison(snapshot, counts, changes, excluded, _published(checksums, unsure, policy), is_latest, twins)
 
 
-def _twins(table: HistoryTable, snapshot: Snapshot) -> frozenset[Scope]:
+def _twins(table: Readable, snapshot: Snapshot) -> frozenset[Scope]:
     """The scopes of the snapshot of which the log has another one of that very moment."""
-    found = snapshot_records.records(table, since=snapshot.as_of)
+    found = snapshot_log.records(table, since=snapshot.as_of)
     return frozenset(snapshot.scopes) & {record.scope for record in found if record.as_of == snapshot.as_of}
 
 
@@ -178,7 +160,7 @@ def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scop
     return found
 
 
-def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
+def _reaches(table: Readable, snapshot: Snapshot) -> bool:
     """Whether the log may hold anything at or behind the snapshot in its scopes, by the statistics of its files."""
     scopes = set(snapshot.scopes)
     return any(
@@ -190,13 +172,13 @@ def _reaches(table: HistoryTable, snapshot: Snapshot) -> bool:
 
 
 def _suspect_buckets(
-    table: HistoryTable,
+    table: Readable,
     checksums: Mapping[Scope, Mapping[int, tuple[int, int, int]]],
     snapshot: Snapshot,
     excluded: DataFrame | None,
 ) -> dict[Scope, set[int]]:
     """Per scope the buckets in which the snapshot may differ from the state before it."""
-    last = snapshot_records.last(table, snapshot.scopes)
+    last = snapshot_log.last(table, snapshot.scopes)
     everything = set(range(BUCKETS))
     suspects: dict[Scope, set[int]] = {}
     for scope in snapshot.scopes:
@@ -220,7 +202,7 @@ def _suspect_buckets(
     return suspects
 
 
-def _touched_since(table: HistoryTable, bases: Mapping[Scope, Record]) -> dict[Scope, set[int]]:
+def _touched_since(table: Readable, bases: Mapping[Scope, SnapshotRecord]) -> dict[Scope, set[int]]:
     """Buckets with changes at or behind the last snapshot of their scope, other than its own."""
     policy = table.policy
     if not any(
@@ -262,7 +244,7 @@ def _in_buckets(policy: Policy, suspects: Mapping[Scope, set[int]]) -> Column:
     return reduce(Column.__or__, tests, F.lit(False))
 
 
-def _state_before(table: HistoryTable, snapshot: Snapshot, is_latest: bool) -> DataFrame | None:
+def _state_before(table: Readable, snapshot: Snapshot, is_latest: bool) -> DataFrame | None:
     """The live rows just before the snapshot in its scopes, None when the log is empty."""
     if not table.store.exists(table.layer, table.log_table):
         return None
@@ -328,10 +310,10 @@ def _published(
 # --- logging --------------------------------------------------------------------------------------------------
 
 
-def append(table: HistoryTable, comparison: Comparison, batch: Batch) -> Commit:
+def append(table: Readable, comparison: Comparison, batch: Batch) -> Commit:
     """Log the snapshot: its records, its differences and what they make necessary to say again; one commit."""
     snapshot, policy = comparison.snapshot, table.policy
-    table.widen_log()
+    widen_log(table)
     schema = table.log_schema(comparison.changes)
     records = [_record_row(scope, comparison, schema) for scope in snapshot.scopes]
     if not comparison.differs and comparison.excluded is None and table.store.exists(table.layer, table.log_table):
@@ -351,7 +333,7 @@ def append(table: HistoryTable, comparison: Comparison, batch: Batch) -> Commit:
             F.lit(snapshot.contract_version).alias("contract_version"),
         )  # fmt: skip
         rows = rows.unionByName(table.as_log(stated))
-        again = None if comparison.is_latest else assertions.reassertions(table, stated)
+        again = None if comparison.is_latest else reassertion.reassertions(table, stated)
         if again is not None:
             rows = rows.unionByName(table.as_log(again))
     if comparison.excluded is not None:  # so that nothing is asserted of them later

@@ -23,7 +23,8 @@ from pyspark.sql import functions as F
 from varve.bronze.load import bronze_loaded, lost_as
 from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable, horizon, snapshots
-from varve.history_table.snapshots import Comparison, Counts, Snapshot
+from varve.history_table.snapshot_log import Snapshot
+from varve.history_table.snapshots import Comparison, Counts
 from varve.model.contract import Contract, Feed, Guard
 from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.ops import tables

@@ -1,24 +1,38 @@
-"""The record that the log keeps of every accepted snapshot, one row per scope."""
+"""Snapshots, and the record that the log keeps of every accepted one: one row per scope."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from varve.history import Policy
 from varve.history_table.positions import STATISTICS_STEP, sortable
+from varve.history_table.tables import Tables
 from varve.model.clock import utc
 from varve.model.scope import SCOPE_COLUMNS, Scope
 from varve.storage.delta import Conditions
 
-if TYPE_CHECKING:
-    from varve.history_table.table import HistoryTable
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A complete picture of `scopes` at `as_of` [UTC, when its reading began]; a scope that is not listed proves
+    nothing.
+
+    sequence: the position in the domain of the entity's changes, when it has one.
+    """
+
+    manifest: str
+    scopes: tuple[Scope, ...]
+    as_of: datetime
+    recorded_at: datetime
+    sequence: object = None
+    contract_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SnapshotRecord:
     """An accepted snapshot in the log, for one scope. detail: its checksums (JSON), where they were asked for."""
 
     scope: Scope
@@ -30,13 +44,13 @@ class Record:
     detail: str | None = field(default=None, repr=False)
 
 
-def records(table: HistoryTable, *, since: datetime | None = None) -> list[Record]:
+def records(table: Tables, *, since: datetime | None = None) -> list[SnapshotRecord]:
     """The accepted snapshots in the order of their positions, without details. since (UTC): those from then on."""
     found = _records(table, [] if since is None else [[("valid_from", ">=", since - STATISTICS_STEP)]])
     return [record for record in found if since is None or record.as_of >= since]
 
 
-def last(table: HistoryTable, scopes: Collection[Scope]) -> dict[Scope, Record]:
+def last(table: Tables, scopes: Collection[Scope]) -> dict[Scope, SnapshotRecord]:
     """The last snapshot of each scope, with its detail; the statistics of the log's files tell where it is."""
     by = table.policy.order[0]
     latest: dict[Scope, list[Any]] = {}
@@ -50,12 +64,12 @@ def last(table: HistoryTable, scopes: Collection[Scope]) -> dict[Scope, Record]:
     return {record.scope: record for record in _records(table, where, "detail")} if where else {}
 
 
-def _records(table: HistoryTable, where: Sequence[Conditions], *more: str) -> list[Record]:
+def _records(table: Tables, where: Sequence[Conditions], *more: str) -> list[SnapshotRecord]:
     """The accepted snapshots in the order of their positions, read without a Spark job. more: columns."""
     columns = (*SCOPE_COLUMNS, "valid_from", "sequence", "recorded_at", "manifest", "contract_version", *more)
     rows = table.store.small(table.layer, table.log_table, columns=columns, where=where, record="snapshot")
     found = [
-        Record(
+        SnapshotRecord(
             scope=Scope(*(row[c] for c in SCOPE_COLUMNS)), as_of=row["valid_from"].astimezone(UTC),
             sequence=row["sequence"], recorded_at=row["recorded_at"].astimezone(UTC), manifest=row["manifest"],
             contract_version=row["contract_version"], detail=row.get("detail"),
@@ -65,14 +79,16 @@ def _records(table: HistoryTable, where: Sequence[Conditions], *more: str) -> li
     return sorted(found, key=lambda r: (sortable(position(table.policy, r)), r.recorded_at, r.manifest))
 
 
-def position(policy: Policy, record: Record) -> tuple[object, ...]:
+def position(policy: Policy, record: SnapshotRecord) -> tuple[object, ...]:
     return (record.sequence,) if policy.domain == "sequence" else (record.as_of, record.sequence)
 
 
-def with_previous(known: Iterable[Record], policy: Policy) -> list[tuple[Record, Record | None]]:
+def with_previous(
+    known: Iterable[SnapshotRecord], policy: Policy
+) -> list[tuple[SnapshotRecord, SnapshotRecord | None]]:
     """Every record with the one before it in its scope, of another position; known: in the order of positions."""
-    pairs: list[tuple[Record, Record | None]] = []
-    latest: dict[Scope, tuple[Record, Record | None]] = {}
+    pairs: list[tuple[SnapshotRecord, SnapshotRecord | None]] = []
+    latest: dict[Scope, tuple[SnapshotRecord, SnapshotRecord | None]] = {}
     for record in known:
         before, earlier = latest.get(record.scope, (None, None))
         if before is not None and position(policy, before) == position(policy, record):

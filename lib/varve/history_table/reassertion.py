@@ -8,24 +8,22 @@ the snapshot's own position, time of recording and manifest.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve import history
 from varve.history_table.positions import Place, is_at, is_at_or_before, is_before, place_of, sortable
-from varve.history_table.snapshot_records import Record, position, records, with_previous
+from varve.history_table.snapshot_log import SnapshotRecord, position, records, with_previous
+from varve.history_table.tables import Tables
 from varve.model.clock import of_microseconds
 from varve.model.scope import SCOPE_COLUMNS, Scope
-
-if TYPE_CHECKING:
-    from varve.history_table.table import HistoryTable
 
 CALL: Final = ("_snapshot", "_as_of", "_sequence", "_manifest")  # a snapshot that is called to speak
 
 
-def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
+def reassertions(table: Tables, arriving: DataFrame) -> DataFrame | None:
     """What the snapshots behind arriving changes assert of the keys that these touch; None when there is none.
 
     arriving: changes not yet in the log. Each calls on the next snapshot of its scope, and on one at its own position.
@@ -54,7 +52,7 @@ def reassertions(table: HistoryTable, arriving: DataFrame) -> DataFrame | None:
     return None if calls.isEmpty() else _asserted(table, _past_exclusions(table, calls, known), known)
 
 
-def _past_exclusions(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
+def _past_exclusions(table: Tables, calls: DataFrame, known: list[SnapshotRecord]) -> DataFrame:
     """The calls, and where a called snapshot says nothing of the key, calls on the ones that follow until one does."""
     if not table.store.rows(table.layer, table.log_table, record="excluded"):
         return calls
@@ -79,7 +77,7 @@ def _past_exclusions(table: HistoryTable, calls: DataFrame, known: list[Record])
         found = found.unionByName(calls)
 
 
-def _called(table: HistoryTable, known: list[Record], first: Place, last: Place) -> DataFrame | None:
+def _called(table: Tables, known: list[SnapshotRecord], first: Place, last: Place) -> DataFrame | None:
     """The records that changes between two positions can call on, each with the one before it in its scope."""
     policy = table.policy
     rows = [
@@ -97,7 +95,7 @@ def _called(table: HistoryTable, known: list[Record], first: Place, last: Place)
     return table.store.frame(rows, schema)
 
 
-def _asserted(table: HistoryTable, calls: DataFrame, known: list[Record]) -> DataFrame:
+def _asserted(table: Tables, calls: DataFrame, known: list[SnapshotRecord]) -> DataFrame:
     """What snapshots silently assert: the state before them, of the called keys that they do not name in the log.
 
     calls: (identity, _snapshot, _as_of, _sequence, _manifest), unique by identity and snapshot.

@@ -9,15 +9,9 @@ the mark, and folds nothing again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from varve.storage.delta import Commit
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from varve.history_table.table import HistoryTable
+from varve.history_table.tables import Tables
 
 COMPACTED: Final = "compacted"
 WIDENED: Final = "widened"
@@ -27,21 +21,13 @@ REARRANGED: Final = frozenset((COMPACTED, WIDENED, ANCHORED))  # kinds of commit
 File = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Compaction:
-    """What was put together; each with version None when there was nothing to do."""
-
-    log: Commit
-    versions: Commit
-
-
-def rearrangements(table: HistoryTable, mark: int) -> list[int]:
+def rearrangements(table: Tables, mark: int) -> list[int]:
     """The versions of the log behind the watermark that are rearrangements, in their order."""
     notes = table.store.notes(table.layer, table.log_table, since=mark)
     return sorted(version for version, note in notes.items() if note.get("kind") in REARRANGED)
 
 
-def new_files(table: HistoryTable, mark: int, head: int) -> list[File]:
+def new_files(table: Tables, mark: int, head: int) -> list[File]:
     """The files of the log at `head` that hold the changes after `mark`; what a rearrangement wrote is not new.
 
     A rearrangement that took in files that were new is not trusted: all that it wrote counts as new. Folding a row a
@@ -64,20 +50,3 @@ def new_files(table: HistoryTable, mark: int, head: int) -> list[File]:
     last = known if since == head else files(head)
     new |= last.keys() - known.keys()
     return [file for path, file in last.items() if path in new]
-
-
-def compact(table: HistoryTable) -> Compaction:
-    """Put the small files of the log and of the versions together. What is not folded yet is folded first."""
-    table.fold()
-    note = {"kind": COMPACTED}
-    log = table.store.compact(table.layer, table.log_table, note=note)
-    table.fold()  # moves the mark
-    return Compaction(log, table.store.compact(table.layer, table.entity, note=note))
-
-
-def vacuum(table: HistoryTable, keep: timedelta | None = None) -> None:
-    """Delete files that no version younger than `keep` needs (None: 7 days). What is not folded yet is folded first,
-    so that no file is missed which the watermark needs to tell what is new."""
-    table.fold()
-    for name in (table.log_table, table.entity):
-        table.store.vacuum(table.layer, name, keep=keep)

@@ -27,7 +27,8 @@ from varve.raw.index import Loaded
 from varve.run.run import Run
 from varve.silver import EntityLoad
 from varve.storage import Disk
-from varve.storage.delta import Commit, Store
+from varve.storage.commits import Commit
+from varve.storage.delta import Store
 
 VARIES: Final = ("_landed_at", "recorded_at", "rejected_at", "run_id", "batch")
 

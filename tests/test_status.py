@@ -26,7 +26,7 @@ from varve.model.expected import Expected
 from varve.ops.ledger import Ledger
 from varve.run.cli import launch
 from varve.status.facts import Done, Status
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 # --- when a dataset is expected -------------------------------------------------------------------------------
 

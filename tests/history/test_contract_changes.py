@@ -26,7 +26,7 @@ from varve.model.scope import Scope
 from varve.storage.delta import Store
 
 SCOPE = Scope("ES", "e1")
-Said = tuple[int, str, tuple[object, ...]]  # key, columns as DDL, (hour, values …)
+CommitNote = tuple[int, str, tuple[object, ...]]  # key, columns as DDL, (hour, values …)
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ class Entity:
     def under(self, shape: Shape) -> HistoryTable:
         return HistoryTable(self.store, "subject", shape.policy, schema=shape.schema)
 
-    def say(self, shape: Shape, said: Sequence[Said]) -> None:
+    def say(self, shape: Shape, said: Sequence[CommitNote]) -> None:
         table = self.under(shape)
         table.append(self.changes(shape, said), table.batch())
 
-    def changes(self, shape: Shape, said: Sequence[Said]) -> DataFrame:
+    def changes(self, shape: Shape, said: Sequence[CommitNote]) -> DataFrame:
         """Rows as changes; columns that a row does not name are null."""
         texts = [
             (str(key), str(at(row[0])), *map(dict(zip(own(columns), map(str, row[1:]), strict=True)).get, shape.values))

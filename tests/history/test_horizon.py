@@ -107,7 +107,7 @@ def _tie_break(id: str, said: str, expected: str) -> Case:
     return Case(id, said, expected, TIE_BREAK_LAW)
 
 
-# Said before the horizon is set at 10 | said after.
+# CommitNote before the horizon is set at 10 | said after.
 CASES: tuple[Case, ...] = (
     # what stays and what goes
     Case("an open live row keeps its begin", "A@1 |", "A[1,)"),

@@ -116,7 +116,7 @@ def mutated(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def put_in(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Have the engine use a copy with the mutant in it, whether its modules, home included, know the home or its names."""
+    """Have the engine use a copy with the mutant in it: wherever its modules name the home, or what comes from it."""
     home, copy = home_of(mutant), mutated(mutant, monkeypatch)
     for user in ENGINE:
         for name, value in list(vars(user).items()):

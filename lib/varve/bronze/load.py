@@ -31,7 +31,7 @@ from varve.raw import Manifest, Published, RawDataset, index
 from varve.raw.batch import BATCH, Batch, Load, transaction, withdraw
 from varve.raw.index import Loaded
 from varve.storage import Absent
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 if TYPE_CHECKING:
     from varve.run.run import Run

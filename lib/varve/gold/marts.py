@@ -20,7 +20,7 @@ from varve.ops.ledger import Task
 from varve.raw.batch import transaction
 from varve.rules import codes
 from varve.spark.failures import condition_of_row
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 from varve.transforms import Mart, failed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from varve.history_table.folding import fold
 from varve.history_table.pending import Readable
 from varve.history_table.rearrangements import COMPACTED
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from varve.history_table.widening import widen_log
 from varve.model.errors import ContractError
 from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.raw.batch import Batch, transaction
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 BUCKETS: Final = 256
 LOW_BITS: Final = 0xFFFFFFFF

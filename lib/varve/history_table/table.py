@@ -24,7 +24,7 @@ from varve.history_table.snapshots import Comparison
 from varve.history_table.widening import widen_log
 from varve.model.clock import utc
 from varve.raw.batch import Batch, transaction
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 
 class HistoryTable(Readable):

@@ -23,7 +23,8 @@ from varve.model.errors import ContractError
 from varve.model.scope import SCOPE_COLUMNS
 from varve.privacy.pseudonyms import silver_schema
 from varve.raw.batch import Batch, Load, transaction
-from varve.storage.delta import Commit, Store
+from varve.storage.commits import Commit
+from varve.storage.delta import Store
 
 FOLD: Final = "fold"  # the transaction of the versions
 ROLES: Final = {"keys": "a key", "tracked": "tracked", "overwritten": "overwritten"}  # of columns: in notes, to people

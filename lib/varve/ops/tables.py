@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from varve.model.errors import StorageError
-from varve.storage.files import MOST_RETRIES
+from varve.storage.commits import MOST_RETRIES
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from varve.ops import tables
-from varve.storage.delta import Said, Store
+from varve.storage.commits import CommitNote
+from varve.storage.delta import Store
 
 LOADED: Final = "loaded"  # in the note of a commit: dataset -> [[number, manifest, scope …], …]
 FOLD_BATCH: Final = "fold."  # what a fold records of contradictions is named after the log's version, and is no batch
@@ -67,9 +68,9 @@ def transaction(layer: str, table: str) -> str:
     return f"{layer}.{table}"
 
 
-def batches(store: Store, layer: str, table: str, *, since: int = -1) -> Iterator[tuple[Said, Sequence[Load]]]:
+def batches(store: Store, layer: str, table: str, *, since: int = -1) -> Iterator[tuple[CommitNote, Sequence[Load]]]:
     """The commits after version `since`, oldest first, with the extracts that each holds."""
-    for said in store.said(layer, table, since=since):
+    for said in store.commits(layer, table, since=since):
         yield said, tuple(loads_of(said.note))
 
 
@@ -81,7 +82,7 @@ def forget(root: Path, table_name: str, batch: str) -> None:
 
 def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: str) -> None:
     """Remove what was recorded before a batch that failed, unless it was committed: an error may come behind that."""
-    if batch.name not in {said.note.get(BATCH) for said in store.said(layer, table)}:
+    if batch.name not in {said.note.get(BATCH) for said in store.commits(layer, table)}:
         forget(Path(store.root), table_name, batch.name)
 
 
@@ -111,7 +112,7 @@ def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id:
     batches = {batch for batch in recorded if not batch.startswith(FOLD_BATCH)}
     if not batches:
         return
-    committed = {said.note.get(BATCH) for said in store.said(layer, stored)}
+    committed = {said.note.get(BATCH) for said in store.commits(layer, stored)}
     for batch in sorted(batches - committed):
         number, txn = int(batch.partition(".")[0]), transaction(layer, stored)
         reached = store.transaction(layer, stored, txn) or 0

@@ -19,7 +19,8 @@ from varve.model.scope import Scope
 from varve.ops import tables
 from varve.raw.batch import BATCH, FOLD_BATCH, Batch, Load, forget, loads_of, transaction
 from varve.storage import Absent, Files
-from varve.storage.delta import Said, Store
+from varve.storage.commits import CommitNote
+from varve.storage.delta import Store
 
 
 @dataclass(slots=True)
@@ -140,10 +141,10 @@ def loaded(store: Store, files: Files, layer: str, table: str, from_rows: FromRo
 
 def _brought_up(store: Store, layer: str, table: str, index: _Index | None, from_rows: FromRows) -> Loaded:
     """The index with what the notes after it say, or what the rows tell where the notes do not tell all of it."""
-    said = store.said(layer, table, since=-1 if index is None else index.version)
-    counts: Sequence[Said] | None = said
+    said = store.commits(layer, table, since=-1 if index is None else index.version)
+    counts: Sequence[CommitNote] | None = said
     if any(one.restored is not None for one in said):
-        index, said = None, store.said(layer, table)
+        index, said = None, store.commits(layer, table)
         counts = _after_restore(said)
     elif not said or said[0].version != (0 if index is None else index.version + 1):
         counts = None  # cleaned away
@@ -156,7 +157,7 @@ def _brought_up(store: Store, layer: str, table: str, index: _Index | None, from
 
 
 def _forget_undone(
-    store: Store, layer: str, table: str, said: Sequence[Said], counts: Sequence[Said] | None, found: Loaded
+    store: Store, layer: str, table: str, said: Sequence[CommitNote], counts: Sequence[CommitNote] | None, found: Loaded
 ) -> None:
     """Remove what was recorded before batches that the table has lost: it was restored, or deleted and made again.
 
@@ -178,7 +179,7 @@ def _forget_undone(
         forget(Path(store.root), table_name, batch)
 
 
-def _after_restore(said: Sequence[Said]) -> list[Said] | None:
+def _after_restore(said: Sequence[CommitNote]) -> list[CommitNote] | None:
     """The commits whose rows a table has that was restored to older versions: those before one, and what came after.
 
     None when the log does not reach back to its first commit, or a moment was named and not a version."""

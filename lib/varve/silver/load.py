@@ -37,7 +37,7 @@ from varve.rules.codes import CodeList
 from varve.silver.conform import SEQUENCE, VALID_FROM, observations
 from varve.silver.guard import Tally, Verdict, guarded
 from varve.storage import Absent
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 if TYPE_CHECKING:
     from varve.run.run import Run

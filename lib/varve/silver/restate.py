@@ -27,7 +27,7 @@ from varve.raw.index import Loaded
 from varve.rules import quality
 from varve.silver.conform import SEQUENCE, VALID_FROM
 from varve.silver.load import EntityLoad, Window, scopes_of
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from varve.model.errors import UsageError
 from varve.model.scope import Scope
 from varve.silver.keys import rows_of
 from varve.silver.load import EntityLoad
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 
 def retract(

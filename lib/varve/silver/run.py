@@ -18,7 +18,7 @@ from varve.model.scope import SCOPE_COLUMNS, Scope
 from varve.ops.ledger import ScopeTasks
 from varve.silver.guard import Verdict
 from varve.silver.load import EntityLoad, ScopeLoad, Window
-from varve.storage.delta import Commit
+from varve.storage.commits import Commit
 
 STEP: Final = "silver"
 FOLD: Final = "fold"

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from varve.model.errors import StorageError
-
-MOST_RETRIES: Final = 100  # of a commit to a Delta table beside those of other processes
 
 
 class Absent(StorageError):  # noqa: N818

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from varve.bronze.load import BronzeLoad
-from varve.config import Dataset
+from varve.bronze.load import load_table
+from varve.bronze.lost import discard
 from varve.model.errors import UsageError
 from varve.run.cli import Parser, launch
 from varve.run.run import Run
@@ -37,39 +36,11 @@ def run(run: Run, args: Namespace) -> None:
     if not wanted:
         raise UsageError("no dataset is called that", where="--source, --table", found=[*args.source, *args.table])
     if args.discard:
-        _discard(run, wanted, args.discard, args.reason)
+        discard(run, wanted, args.discard, args.reason)
     with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-        runs = [pool.submit(copy_context().run, _load, run, dataset) for dataset in wanted]
+        runs = [pool.submit(copy_context().run, load_table, run, dataset) for dataset in wanted]
     for finished in runs:
         finished.result()
-
-
-def _load(run: Run, dataset: Dataset) -> None:
-    """Bring one bronze table up to date. Whether anything waits is asked before the lease, and again under it."""
-    load = BronzeLoad(run, dataset)
-    table = f"bronze.{load.table}"
-    if not load.pending(load.loaded()):
-        with run.ledger.task("bronze", table) as task:
-            task.skip()
-        return
-    with run.lease(table):
-        loaded = load.loaded()
-        load.load(load.pending(loaded), loaded)
-
-
-def _discard(run: Run, datasets: Sequence[Dataset], extract: str, reason: str) -> None:
-    """Record the decision. extract: its id, or `<table>#<number>` where raw has no manifest of it any more."""
-    for one in datasets:
-        dataset = run.raw(one.source, one.name)
-        table = f"bronze.{dataset.table}"
-        if extract.startswith(f"{dataset.table}#"):
-            run.ledger.decide(table, None, extract, verdict="discard", reason=reason)
-            return
-        for published in dataset.catalog():
-            if published.id == extract:
-                run.ledger.decide(table, published.scope, extract, verdict="discard", reason=reason)
-                return
-    raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
-from varve.history_table import HistoryTable, horizon, maintenance
+from varve.history_table import horizon
 from varve.model.errors import UsageError
-from varve.ops.ledger import Task
 from varve.run.cli import Parser, launch
 from varve.run.run import Run
-from varve.silver import EntityLoad, fold_entity
+from varve.silver import EntityLoad
 from varve.silver.inputs import code_lists, pseudonym_key
-from varve.storage import HeldLeases
-
-STEP = "maintain"
+from varve.silver.maintain import maintain
 
 
 def parser() -> Parser:
@@ -50,43 +46,6 @@ def run(run: Run, args: Namespace) -> None:
         load = EntityLoad(run, contract, lists=lists, key=key)
         with run.lease(load.table) as held:
             maintain(load, held, moment, said=before is not None, keep=keep)
-
-
-def maintain(
-    load: EntityLoad, held: HeldLeases, moment: datetime | None, *, said: bool, keep: timedelta | None
-) -> None:
-    """Maintain one entity. held: its lease, asked for again before each step, since what moves rows takes no number.
-
-    moment: before which its history expires; said: a person named it; keep: of old files."""
-    history, lake = load.history, load.run
-    if not history.is_folded():
-        fold_entity(load)
-    with lake.ledger.task(STEP, load.table, keep_going=True) as task:
-        if not lake.store.exists(history.layer, history.log_table):
-            task.skip()
-            return
-        done = list(maintained(history, task, held, moment, said=said))
-        held.check()
-        maintenance.vacuum(history, keep)
-        held.check()
-        task.note("; ".join(done)) if done else task.skip("nothing to do")
-
-
-def maintained(
-    history: HistoryTable, task: Task, held: HeldLeases, moment: datetime | None, *, said: bool
-) -> Iterator[str]:
-    """Expire and compact, and tell what there was to do. said: a person named the moment."""
-    held.check()
-    if moment is not None and (said or horizon.may_pass_over(history, moment)):
-        expiry = history.expire(moment)
-        if expiry.changes or expiry.versions:
-            yield f"expired {expiry.changes} changes and {expiry.versions} versions before {expiry.moment:%Y-%m-%d}"
-    held.check()
-    compaction = history.compact()
-    for name, commit in (("log", compaction.log), ("versions", compaction.versions)):
-        if commit.version is not None:
-            yield f"compacted the {name}"
-            task.wrote(commit)
 
 
 if __name__ == "__main__":

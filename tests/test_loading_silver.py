@@ -24,8 +24,8 @@ from varve.ops import tables
 from varve.raw import Manifest, Origin, RawFile
 from varve.run.run import Run
 from varve.silver import EntityLoad
-from varve.silver.load import Window
 from varve.silver.run import in_commits
+from varve.silver.window import Window
 
 LOG: Final = "sale_changes"
 

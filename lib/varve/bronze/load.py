@@ -9,8 +9,7 @@ until they can be encrypted there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve import raw
-from varve.bronze.typing import Drift, ScopeColumn, Typing, drift, rejects_of, rows_of, typed, typing_of
+from varve.bronze.lost import lost_as, lost_error
+from varve.bronze.provenance import of_extracts
+from varve.bronze.recording import Recording, described
+from varve.bronze.typing import ScopeColumn, Typing, rows_of, typed, typing_of
 from varve.config import Dataset, FromColumn, FromPath
 from varve.model.contract import Contract
 from varve.model.errors import DefectError, OvertakenError, ParkedError, StorageError, VarveError
@@ -28,7 +30,7 @@ from varve.ops import tables
 from varve.ops.ledger import ScopeTasks
 from varve.privacy.pseudonyms import statistics_columns
 from varve.raw import Manifest, Published, RawDataset, index
-from varve.raw.batch import BATCH, Batch, Load, transaction, withdraw
+from varve.raw.batch import Load, transaction, withdraw
 from varve.raw.index import Loaded
 from varve.storage import Absent
 from varve.storage.commits import Commit
@@ -38,10 +40,6 @@ if TYPE_CHECKING:
 
 LAYER: Final = "bronze"
 MOST_SHAPES: Final = 16  # sets of columns in one batch: each is a branch of its plan
-_PROVENANCE: Final = (
-    "scope_country string, scope_entity string, _manifest string, _file string, _landed_at timestamp, "
-    "_as_of timestamp, _part string"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,19 @@ class Pending:
         return bool(self.free or self.parked or self.lost)
 
 
+def load_table(run: Run, dataset: Dataset) -> None:
+    """Bring one bronze table up to date. Whether anything waits is asked before the lease, and again under it."""
+    load = BronzeLoad(run, dataset)
+    table = f"bronze.{load.table}"
+    if not load.pending(load.loaded()):
+        with run.ledger.task("bronze", table) as task:
+            task.skip()
+        return
+    with run.lease(table):
+        loaded = load.loaded()
+        load.load(load.pending(loaded), loaded)
+
+
 class BronzeLoad:
     """Loads the extracts of one dataset into its bronze table."""
 
@@ -65,6 +76,7 @@ class BronzeLoad:
         self.contract: Contract = dataset.contract
         self.dataset: RawDataset = run.raw(dataset.source, dataset.name)
         self.table = dataset.table
+        self._recording = Recording(run, dataset.contract, dataset.table)
         self._null_values = dataset.options.null_values
         self._scope = tuple(_scope_column(part) for part in (dataset.scope.country, dataset.scope.entity))
         self._typings: dict[tuple[tuple[str, ...], tuple[str, ...]], Typing] = {}
@@ -88,7 +100,7 @@ class BronzeLoad:
             lost = [number for number in lost if not self._is_let_go(number, remembered.get(number))]
         table = f"{LAYER}.{self.table}"
         found = [m for m in found if self.run.ledger.discarded(table, m.scope, m.id) is None]
-        parks = {m.number for m in found if m.status == "parked" or self._drift(m).required}
+        parks = {m.number for m in found if m.status == "parked" or self._recording.drift(m).required}
         if parks:
             catalog = self.dataset.catalog()
             gone = {m.number for m in found if m.number in parks and raw.replaced(m, catalog)}
@@ -101,10 +113,6 @@ class BronzeLoad:
             if waits < len(extracts):
                 parked[scope] = extracts[waits], len(extracts) - waits - 1
         return Pending(tuple(sorted(free, key=lambda m: m.number)), parked, tuple(lost))
-
-    def _drift(self, manifest: Manifest) -> Drift:
-        """A file without any record may not name its columns (NDJSON): that is no difference."""
-        return drift(manifest.columns, self.contract) if manifest.columns else Drift()
 
     # --- loading ----------------------------------------------------------------------------------------------
 
@@ -174,8 +182,8 @@ class BronzeLoad:
         frame = self._typed(manifests)
         counts = self._counted(frame, manifests)
         try:
-            self._record_drift(batch, manifests)
-            self._record_rejects(batch, frame, manifests, counts)
+            self._recording.record_drift(batch, manifests)
+            self._recording.record_rejects(batch, frame, manifests, counts)
             commit = self.store.append(
                 rows_of(frame), LAYER, self.table,
                 txn=transaction(LAYER, self.table), version=batch.number, is_fenced=True,
@@ -208,8 +216,8 @@ class BronzeLoad:
         rejected = sum(counts[m.id][1] + m.rejected for m in extracts)
         task.wrote(replace(commit, rows=rows, bytes=size), rejected=rejected)
         for manifest in extracts:
-            if difference := self._drift(manifest):
-                task.drift(_told(manifest, difference))
+            if difference := self._recording.drift(manifest):
+                task.drift(described(manifest, difference))
 
     # --- one batch --------------------------------------------------------------------------------------------
 
@@ -223,25 +231,9 @@ class BronzeLoad:
                 columns, types = shape
                 typing = typing_of(columns, self.contract, self._null_values, self._scope, types)
                 self._typings[shape] = typing
-            records = self._of_extracts(received, extracts)
+            records = of_extracts(self.store, received, extracts)
             frames.append(typed(records, self.contract, self._typings[shape]))
         return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
-
-    def _of_extracts(self, records: DataFrame, extracts: Sequence[Manifest]) -> DataFrame:
-        """The records, each with what its extract says of all of its records."""
-        if len(extracts) == 1:
-            [one] = extracts
-            values = {
-                "scope_country": one.scope_country, "scope_entity": one.scope_entity, "_manifest": one.id,
-                "_file": one.file, "_landed_at": one.landed_at, "_as_of": one.as_of,
-            }  # fmt: skip
-            return records.withColumns({name: F.lit(value) for name, value in values.items()})
-        rows = [
-            (m.scope_country, m.scope_entity, m.id, m.file, m.landed_at, m.as_of, part)
-            for m in extracts
-            for part in raw.parts(m)
-        ]
-        return records.join(F.broadcast(self.store.frame(rows, _PROVENANCE)), raw.PART)
 
     def _counted(self, frame: DataFrame, manifests: Sequence[Manifest]) -> dict[str, tuple[int, int]]:
         """Per manifest the rows and the rejects that its records become, checked: nothing is lost or invented."""
@@ -260,54 +252,6 @@ class BronzeLoad:
                     expected=f"{manifest.rows}", remedy=_remedy(manifest),
                 )  # fmt: skip
         return found
-
-    def _record_rejects(
-        self, batch: Batch, frame: DataFrame, manifests: Sequence[Manifest], counts: Mapping[str, tuple[int, int]]
-    ) -> None:
-        parts = []
-        if any(bad for _, bad in counts.values()):
-            parts.append(self._rejects(batch, rejects_of(frame), "bronze"))
-        if unframed := [m for m in manifests if m.rejected]:
-            records = self._of_extracts(raw.read_rejects(self.store.spark, self.run.files, unframed), unframed)
-            named = records.withColumns({"rule": F.lit("framing"), "reason": F.col("_reason")})
-            parts.append(self._rejects(batch, named, "landing"))
-        if parts:
-            rows = reduce(DataFrame.unionByName, parts)
-            self.store.append_shared(rows, "ops", tables.REJECTS, note={"kind": "rejects", BATCH: batch.name})
-
-    def _rejects(self, batch: Batch, rejects: DataFrame, stage: str) -> DataFrame:
-        personal = any(column.personal for column in self.contract.columns)
-        values = {
-            "table_name": F.lit(f"{LAYER}.{self.table}"), "scope_country": F.col("scope_country"),
-            "scope_entity": F.col("scope_entity"), "stage": F.lit(stage), "batch": F.lit(batch.name),
-            "manifest": F.col("_manifest"), "file": F.col("_file"), "position": F.col("_position"),
-            "rule": F.col("rule"), "reason": F.col("reason"), "record": F.lit(None) if personal else F.col("_record"),
-            "run_id": F.lit(self.run.run_id), "rejected_at": F.lit(datetime.now(UTC)),
-        }  # fmt: skip
-        return rejects.select(
-            *(values[name].cast(kind).alias(name) for name, kind in tables.COLUMNS[tables.REJECTS].items())
-        )
-
-    def _record_drift(self, batch: Batch, manifests: Iterable[Manifest]) -> None:
-        rows = [row for m in manifests for row in self._drift_rows(m, self._drift(m), batch.name)]
-        tables.append(self.run.root, tables.DRIFT, rows)
-
-    def _drift_rows(self, manifest: Manifest, difference: Drift, batch: str | None) -> Iterator[dict[str, object]]:
-        added = "added" if self.contract.evolve == "add" else "rescued"
-        kinds = {
-            "added": (difference.added, "a new column", "none", added),
-            "missing": (difference.missing, "none", "a column of the contract", "null"),
-            "incompatible": (difference.required, "none", "a required column", "parked"),
-            "case": (difference.case, "other capital letters", "the contract's spelling", "rescued"),
-        }
-        for kind, (names, found, expected, action) in kinds.items():
-            for name in names:
-                yield {
-                    "table_name": f"{LAYER}.{self.table}", "scope_country": manifest.scope_country,
-                    "scope_entity": manifest.scope_entity, "batch": batch, "manifest": manifest.id,
-                    "column_name": name, "kind": kind, "found": found, "expected": expected, "action": action,
-                    "run_id": self.run.run_id, "recorded_at": datetime.now(UTC),
-                }  # fmt: skip
 
     def _properties(self) -> dict[str, str]:
         """Of the files' statistics: what tells where an extract's rows are, and the keys."""
@@ -332,11 +276,11 @@ class BronzeLoad:
     def _park(self, tasks: ScopeTasks, scope: Scope, manifest: Manifest, behind: int) -> None:
         tasks[scope].input(manifest.id)
         if manifest.status != "parked":
-            difference = self._drift(manifest)
-            tasks[scope].drift(_told(manifest, difference))
+            difference = self._recording.drift(manifest)
+            tasks[scope].drift(described(manifest, difference))
             known = f"table_name = '{LAYER}.{self.table}' and manifest = '{manifest.id}'"
             if not tables.rows(self.run.root, tables.DRIFT, columns=["manifest"], where=known):
-                tables.append(self.run.root, tables.DRIFT, list(self._drift_rows(manifest, difference, None)))
+                tables.append(self.run.root, tables.DRIFT, list(self._recording.drift_rows(manifest, difference, None)))
         tasks[scope].parked(_waiting(self.refusal(manifest), behind))
 
     def _is_let_go(self, number: int, remembered: Published | None) -> bool:
@@ -356,7 +300,7 @@ class BronzeLoad:
     def _missing(self, manifest: Manifest) -> ParkedError:
         return ParkedError(
             f"{manifest.origin.path} is parked: required columns are missing", where=f"{LAYER}.{self.table}",
-            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(self._drift(manifest).required),
+            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(self._recording.drift(manifest).required),
             remedy="Correct the contract, have it delivered again under the same name, or go on without it: "
             f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
         )  # fmt: skip
@@ -372,21 +316,6 @@ def bronze_loaded(run: Run, dataset: RawDataset) -> Loaded:
                 yield Load(dataset.table, numbers[row[0]], row[0])
 
     return index.loaded(run.store, run.files, LAYER, dataset.table, from_rows)
-
-
-def lost_as(dataset: RawDataset, number: int) -> tuple[str, None, str]:
-    """(table, scope, name) by which a person decides about an extract of which raw has no manifest any more."""
-    return f"{LAYER}.{dataset.table}", None, f"{dataset.table}#{number}"
-
-
-def lost_error(dataset: RawDataset, number: int, where: str, *, expected: str | None = None) -> ParkedError:
-    """What to tell about it. where: the table that lacks its rows; expected: the file that it was made from."""
-    return ParkedError(
-        f"raw has no manifest of extract {number} of {dataset.table} any more, and the table lacks what it said",
-        where=where, found=f"no {dataset.files.root}/{dataset.numbers.key(number)}", expected=expected,
-        remedy="Restore it from a backup, or go on without it: "
-        f'./spark-submit.sh bronze --discard {dataset.table}#{number} --reason "…"',
-    )  # fmt: skip
 
 
 def _remedy(manifest: Manifest) -> str:
@@ -408,10 +337,6 @@ def _shape(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _scope_column(part: str | FromPath | FromColumn) -> ScopeColumn | None:
     """What a column holds; of what the path or the configuration says, the manifest has the result."""
     return ScopeColumn(part.column, part.map) if isinstance(part, FromColumn) else None
-
-
-def _told(manifest: Manifest, difference: Drift) -> dict[str, object]:
-    return {"manifest": manifest.id, **{k: v for k, v in asdict(difference).items() if v}}
 
 
 def _waiting(error: ParkedError, later: int) -> ParkedError:

@@ -109,17 +109,17 @@ def execute(
     screen = Screen()
     run: Run | None = None
     try:
-        early = _common(Parser(prog=f"./spark-submit.sh {job}"))
+        early = common(Parser(prog=f"./spark-submit.sh {job}"))
         options, _ = early.parse_known_args([word for word in argv if word not in ("-h", "--help")])
         screen = Screen(quiet=options.quiet, verbose=options.verbose, json=options.json)
 
         @cache
         def config() -> Config:
-            return load(_conf(options.conf), env=options.env, lake=_place(options.lake))
+            return load(_conf(options.conf), env=options.env, lake=place(options.lake))
 
         full = parser(config)
         full.prog = f"./spark-submit.sh {job}"
-        args = _common(full).parse_args(argv)
+        args = common(full).parse_args(argv)
         run = Run(config(), job=job, run_id=options.run_id)
         with ExitStack() as stack:
             stack.callback(run.close)
@@ -175,10 +175,10 @@ def ended(error: BaseException | None) -> State:
 
 def common_options() -> tuple[str, ...]:
     """The options that every job has: `--lake` and so on."""
-    return tuple(option for action in _common(Parser())._actions for option in action.option_strings)
+    return tuple(option for action in common(Parser())._actions for option in action.option_strings)
 
 
-def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     group = parser.add_argument_group("options of every job")
     lake, conf = os.environ.get("VARVE_LAKE"), os.environ.get("VARVE_CONF")
     group.add_argument("--lake", metavar="DIR", default=lake, help="the lake (or VARVE_LAKE)")
@@ -204,7 +204,7 @@ def _conf(text: str | None) -> Path:
     return folder
 
 
-def _place(text: str | None) -> str | None:
+def place(text: str | None) -> str | None:
     """A lake given on the command line is relative to the working folder, one that is configured to the project."""
     return text if not text or "://" in text else str(Path(text).absolute())
 

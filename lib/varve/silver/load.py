@@ -7,7 +7,6 @@ its own. A parked snapshot makes later extracts of its entity and scope wait.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from varve.bronze.load import bronze_loaded, lost_as
+from varve.bronze.load import bronze_loaded
+from varve.bronze.lost import lost_as
 from varve.history import DELETE, UPSERT
 from varve.history_table import HistoryTable, horizon, snapshots
 from varve.history_table.snapshot_log import Snapshot
@@ -29,13 +29,15 @@ from varve.model.contract import Contract, Feed, Guard
 from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.ops import tables
 from varve.privacy.pseudonyms import PseudonymKey
-from varve.raw import Manifest, RawDataset, index
+from varve.raw import RawDataset, index
 from varve.raw.batch import BATCH, FOLD_BATCH, Batch, Load, withdraw
 from varve.raw.index import Loaded
 from varve.rules import quality
 from varve.rules.codes import CodeList
 from varve.silver.conform import SEQUENCE, VALID_FROM, observations
 from varve.silver.guard import Tally, Verdict, guarded
+from varve.silver.rejects import contradiction, rejected_rows
+from varve.silver.window import Window, rows_of, scopes_of
 from varve.storage import Absent
 from varve.storage.commits import Commit
 
@@ -45,45 +47,6 @@ if TYPE_CHECKING:
 LAYER: Final = "silver"
 BEHIND_HORIZON: Final = "behind_horizon"  # the rule of rejects
 _SAID_AS: Final = re.compile(r"[@#]")  # what follows the id of an extract in the log's `manifest`: a scope, how often
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One manifest of one feed, and those of its scopes that the log does not have yet."""
-
-    feed: Feed
-    manifest: Manifest
-    scopes: tuple[Scope, ...]
-
-    @property
-    def all_scopes(self) -> tuple[Scope, ...]:
-        return scopes_of(self.manifest)
-
-    def only(self, scopes: Sequence[Scope]) -> Window:
-        """The window for some of its scopes."""
-        return replace(self, scopes=tuple(scopes))
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of the extract."""
-        return set(self.scopes) == set(self.all_scopes)
-
-    @property
-    def name(self) -> str:
-        """What its statements are signed with in the log, and the record of the snapshot with them: the extract's id;
-        where it comes in scope by scope, also the scope."""
-        return self.manifest.id if self.is_whole else f"{self.manifest.id}@{self.scopes[0]}"
-
-    @property
-    def load(self) -> Load:
-        """What a commit says that holds it."""
-        scopes = () if self.is_whole else tuple(map(str, self.scopes))
-        return Load(self.manifest.table, self.manifest.number, self.manifest.id, scopes)
-
-    @property
-    def asserts_absence(self) -> bool:
-        """Whether a row that is not there is a row that was deleted."""
-        return self.manifest.mode == "snapshot" and self.manifest.complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +138,7 @@ class EntityLoad:
         frames = []
         for bronze, of_feed in groupby(sorted(windows, key=_bronze), key=_bronze):
             alike = list(of_feed)
-            rows = self.run.store.read("bronze", bronze).where(_rows_of(alike))
+            rows = self.run.store.read("bronze", bronze).where(rows_of(alike))
             frames.append(
                 observations(
                     rows, self.contract, alike[0].feed, source=alike[0].manifest.source, lists=self._lists,
@@ -339,7 +302,7 @@ class EntityLoad:
         """Keep the bad rows under the name of the batch that leaves them out."""
         if not any(tally.rejected for tally in tallies.values()):
             return
-        rejects = rejects_of(
+        rejects = rejected_rows(
             quality.rejected(rows), self.contract, batch=batch.name, run_id=self.run.run_id, at=datetime.now(UTC)
         )
         self.run.store.append_shared(rejects, "ops", tables.REJECTS, note={"kind": "rejects", BATCH: batch.name})
@@ -352,16 +315,8 @@ class EntityLoad:
         told = f"table_name = '{self.table}' and batch = '{batch}'"
         if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=told):
             return
-        rows = [
-            {
-                "table_name": self.table, "scope_country": row["scope_country"], "scope_entity": row["scope_entity"],
-                "stage": LAYER, "batch": batch, "rule": "contradiction",
-                "reason": f"another content at {row['valid_from']}, sequence {row['sequence']}",
-                "record": json.dumps(row.asDict(), default=str), "run_id": self.run.run_id,
-                "rejected_at": datetime.now(UTC),
-            }
-            for row in statements
-        ]  # fmt: skip
+        run_id, now = self.run.run_id, datetime.now(UTC)
+        rows = [contradiction(one, table=self.table, batch=batch, run_id=run_id, at=now) for one in statements]
         tables.append(self.run.root, tables.REJECTS, rows)
 
     def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:
@@ -385,46 +340,8 @@ class EntityLoad:
         }
 
 
-def rejects_of(rejected: DataFrame, contract: Contract, *, batch: str, run_id: str, at: datetime) -> DataFrame:
-    """Bad rows as rows of ops.rejects. They are pseudonymised: the clear record is where file and position say."""
-    record = F.to_json(F.struct(*(F.col(f"`{name}`") for name in contract.names)), {"ignoreNullFields": "false"})
-    values: dict[str, Column] = {
-        "table_name": F.lit(f"{LAYER}.{contract.table}"),
-        "stage": F.lit(LAYER),
-        "batch": F.lit(batch),
-        "manifest": F.col("_manifest"),
-        "file": F.col("_file"),
-        "position": F.col("_position"),
-        "rule": F.array_join(F.transform(quality.FAILED, lambda one: one["rule"]), ", "),
-        "reason": F.array_join(F.transform(quality.FAILED, lambda one: one["reason"]), "; "),
-        "record": record,
-        "run_id": F.lit(run_id),
-        "rejected_at": F.lit(at),
-    }
-    columns = tables.COLUMNS[tables.REJECTS]
-    return rejected.select(*(values.get(c, F.col(c)).cast(kind).alias(c) for c, kind in columns.items()))
-
-
-def scopes_of(manifest: Manifest) -> tuple[Scope, ...]:
-    """The scopes that the manifest speaks for, sorted."""
-    if not manifest.mixed:
-        return (manifest.scope,)
-    return tuple(sorted(Scope.parse(text) for text in manifest.scopes))
-
-
 def _bronze(window: Window) -> str:
     return window.feed.bronze
-
-
-def _rows_of(windows: Sequence[Window]) -> Column:
-    """The rows of windows of one feed in its bronze table, so that only the files are read that may have them."""
-    whole = [window.manifest.id for window in windows if window.is_whole]
-    landed = [window.manifest.landed_at for window in windows]
-    wanted = F.col("_manifest").isin(whole)
-    for window in windows:
-        if not window.is_whole:
-            wanted |= (F.col("_manifest") == window.manifest.id) & F.expr(in_scopes(window.scopes))
-    return F.col("_landed_at").between(F.lit(min(landed)), F.lit(max(landed))) & wanted
 
 
 def _share(commit: Commit, rows: int) -> Commit:

@@ -15,6 +15,7 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from rich.console import Console
 
 from varve import history
 from varve.bronze.load import bronze_loaded
@@ -26,7 +27,8 @@ from varve.raw import Manifest
 from varve.raw.index import Loaded
 from varve.rules import quality
 from varve.silver.conform import SEQUENCE, VALID_FROM
-from varve.silver.load import EntityLoad, Window, scopes_of
+from varve.silver.load import EntityLoad
+from varve.silver.window import Window, scopes_of
 from varve.storage.commits import Commit
 
 
@@ -213,3 +215,28 @@ def _nothing(load: EntityLoad, day: date | None, wanted: frozenset[Scope], left:
         expected=f"one of the days {', '.join(days[-10:])}" if days else None,
         remedy=f'{command.format("restate")} --day {days[-1]} --reason "why"' if days else command.format("silver"),
     )  # fmt: skip
+
+
+def say_again(load: EntityLoad, *, day: date | None, scopes: frozenset[Scope], reason: str, accept: bool) -> None:
+    """Restate the extracts of a day, or all that bronze has, each as a task of the ledger.
+
+    scopes: only these, empty = all; accept: also what the guard refuses, for which a day must be named."""
+    if accept and day is None:
+        raise UsageError(
+            "what the guard refuses is let in day by day", where="--accept", found="no --day",
+            expected="--day YYYY-MM-DD", remedy="Without --accept the run names the days that it refuses.",
+        )  # fmt: skip
+    windows, left_out = windows_to_restate(load, day, scopes)
+    for left in left_out:
+        with load.run.ledger.task("restate", load.table, left.scope) as task:
+            task.input(*(manifest.id for manifest in left.manifests))
+            task.skip(f"{left}; {reason}")
+        Console(stderr=True, highlight=False).print(f"{load.table} {left}", soft_wrap=True)
+    for window in windows:
+        with load.run.ledger.task("restate", load.table, window.scopes[0], keep_going=True) as task:
+            task.input(window.manifest.id)
+            task.note(reason)
+            commit = restate(load, window, reason=reason, accept=accept)
+            task.wrote(commit)
+            if commit.version is None:
+                task.skip(f"the log says so already; {reason}")

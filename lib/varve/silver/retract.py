@@ -6,15 +6,15 @@ The retract is a statement too: the log keeps what was believed before, with the
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 
 from pyspark.sql import functions as F
 
 from varve import history
 from varve.model.errors import UsageError
 from varve.model.scope import Scope
-from varve.silver.keys import rows_of
+from varve.silver.keys import key_of, rows_of
 from varve.silver.load import EntityLoad
 from varve.storage.commits import Commit
 
@@ -69,3 +69,22 @@ def _history(load: EntityLoad, key: Mapping[str, str], scope: Scope | None) -> s
 
 def _text(value: object) -> str:
     return "null" if value is None else str(value)
+
+
+def take_back(
+    load: EntityLoad, words: Sequence[str], *, at: datetime | None, says: Mapping[str, str], scopes: Sequence[Scope],
+    day: date | None, reason: str,
+) -> None:  # fmt: skip
+    """Take one statement of a key back, as a task of the ledger. words: the key as `[COLUMN=]VALUE`, typed by a person.
+
+    UsageError unless there is a time, at most one scope and no day."""
+    if at is None or day is not None or len(scopes) > 1:
+        raise UsageError(
+            "a statement has one time and one scope", where="--key", expected="--at TIME, one --scope, no --day",
+            remedy=f"What was said of a key, and when: ./spark-submit.sh history --table {load.contract.table} "
+            f"{shlex.join(w for key in words for w in ('--key', key))} --changes",
+        )  # fmt: skip
+    scope = scopes[0] if scopes else None
+    with load.run.ledger.task("retract", load.table, scope) as task:
+        task.note(reason)
+        task.wrote(retract(load, key_of(load.contract.keys, words), at=at, says=says, scope=scope))

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pyspark.sql import Row
 
-from varve.bronze.load import lost_error
+from varve.bronze.lost import lost_error
 from varve.config.settings import BatchLimits
 from varve.history import Policy
 from varve.model.clock import utc
@@ -17,7 +17,8 @@ from varve.model.errors import OvertakenError, ParkedError
 from varve.model.scope import SCOPE_COLUMNS, Scope
 from varve.ops.ledger import ScopeTasks
 from varve.silver.guard import Verdict
-from varve.silver.load import EntityLoad, ScopeLoad, Window
+from varve.silver.load import EntityLoad, ScopeLoad
+from varve.silver.window import Window
 from varve.storage.commits import Commit
 
 STEP: Final = "silver"

@@ -11,7 +11,8 @@ from rich.table import Table
 from varve.history_table.snapshots import release
 from varve.model.scope import Scope
 from varve.silver.guard import Tally
-from varve.silver.load import EntityLoad, Window
+from varve.silver.load import EntityLoad
+from varve.silver.window import Window
 
 COLUMNS = ("scope", "rows", "rejected", "opened", "changed", "deleted", "guard")
 SAMPLES = 5  # keys that a plan names

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Never
 
 from varve import raw
-from varve.bronze.load import BronzeLoad, lost_error
+from varve.bronze.load import BronzeLoad
+from varve.bronze.lost import lost_error
 from varve.config import Dataset
 from varve.model.errors import DefectError, StorageError, VarveError
 from varve.ops.ledger import RUN

@@ -10,7 +10,7 @@ from rich.console import Console
 from varve.run.cli import Parser, launch
 from varve.run.run import Run
 from varve.silver import EntityLoad
-from varve.silver.audit import audit
+from varve.silver.audit import audit_entity
 from varve.silver.inputs import code_lists, pseudonym_key
 
 
@@ -27,7 +27,9 @@ def run(run: Run, args: Namespace) -> None:
     console = Console(highlight=False)
     lists, key = code_lists(run), pseudonym_key(run)
     for entity in args.table or run.config.entities():
-        audit(EntityLoad(run, run.config.silver_contract(entity), lists=lists, key=key), console, repair=args.repair)
+        audit_entity(
+            EntityLoad(run, run.config.silver_contract(entity), lists=lists, key=key), console, repair=args.repair
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def parser() -> Parser:
 
 def run(run: Run, args: Namespace) -> None:
     """Renew the marts; one that fails stops only what reads it."""
-    marts.load(run, args.table or ())
+    marts.load_mart(run, args.table or ())
 
 
 if __name__ == "__main__":

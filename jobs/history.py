@@ -13,7 +13,7 @@ from varve.model.scope import Scope
 from varve.run.cli import Parser, launch, moment
 from varve.run.run import Run
 from varve.silver.keys import key_of
-from varve.silver.life import changes_table, life_of, records, versions_table
+from varve.silver.life import changes_table, life_of, life_records, versions_table
 
 
 def parser() -> Parser:
@@ -40,7 +40,7 @@ def run(run: Run, args: Namespace) -> None:
     key = key_of(contract.keys, args.key)
     life = life_of(run, contract, key, args.scope, known_at=args.known_at)
     if args.json:
-        for record in records(life):
+        for record in life_records(life):
             print(json.dumps(record, default=str))
         return
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)

@@ -7,4 +7,4 @@ import sys
 from varve.run import graph
 
 if __name__ == "__main__":
-    sys.exit(graph.launch(sys.argv[1:]))
+    sys.exit(graph.launch_graph(sys.argv[1:]))

@@ -13,13 +13,14 @@ from varve.model.errors import UsageError
 from varve.model.scope import Scope
 from varve.run.cli import Parser, launch
 from varve.run.run import Run
-from varve.silver import Decision, EntityLoad, load_entity, plan_of
+from varve.silver import EntityLoad, SnapshotDecision, load_entity, plan_of
 from varve.silver.inputs import code_lists, pseudonym_key
 
 AT_ONCE = 4  # entities: the driver's part of one runs beside the tasks of another
 
 
 def parser() -> ArgumentParser:
+    """The options of the job."""
     parser = Parser(description=__doc__)
     parser.add_argument("--table", action="append", metavar="ENTITY", help="only this entity (may be repeated)")
     parser.add_argument("--scope", action="append", type=Scope.parse, metavar="COUNTRY/ENTITY", help="only this scope")
@@ -53,13 +54,13 @@ def run(run: Run, args: Namespace) -> None:
         one.result()
 
 
-def decided(args: Namespace) -> Decision | None:
+def decided(args: Namespace) -> SnapshotDecision | None:
     """What the person says about parked snapshots; an empty reason is none (a job's parameter that was not given)."""
     if args.accept and args.discard:
         raise UsageError("a snapshot is either accepted or discarded", where="--accept and --discard")
     if args.accept:
-        return Decision("accept", args.accept)
-    return Decision("discard", args.discard) if args.discard else None
+        return SnapshotDecision("accept", args.accept)
+    return SnapshotDecision("discard", args.discard) if args.discard else None
 
 
 if __name__ == "__main__":

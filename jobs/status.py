@@ -39,7 +39,7 @@ def run(run: Run, args: Namespace) -> None:
         return
     seen = status.look(run, now=datetime.now(UTC), table=args.table)
     step = status.next_step(seen)
-    show(status.page(seen, step), status.records(seen, step), args)
+    show(status.page(seen, step), status.status_records(seen, step), args)
     if args.strict and (problem := status.verdict(seen, step)):
         raise problem
 

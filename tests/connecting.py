@@ -9,19 +9,21 @@ from varve import raw
 from varve.config import Dataset, Source
 from varve.connect import Connector, Plan
 from varve.connect.database.sqlite import Sqlite
-from varve.connect.files import Files
+from varve.connect.files import FilesConnector
 from varve.model.contract import Contract
 from varve.raw import Manifest
 from varve.storage import open_files
 
-CONNECTORS: Mapping[str, Connector] = {"files": Files(), "sqlite": Sqlite()}
+CONNECTORS: Mapping[str, Connector] = {"files": FilesConnector(), "sqlite": Sqlite()}
 FIXED = {"country": "ES", "entity": "iberia1"}
 
 
 def files(root: Path, **options: object) -> Source:
     """A folder with the one dataset `d`."""
     options = {"contract": "s_d", "scope": FIXED, "path": "**/*", "format": "csv", **options}
-    return Files.source.model_validate({"source": "s", "kind": "files", "root": str(root), "datasets": {"d": options}})
+    return FilesConnector.source.model_validate(
+        {"source": "s", "kind": "files", "root": str(root), "datasets": {"d": options}}
+    )
 
 
 def sqlite(database: str, *, scope: Mapping[str, object] = FIXED, date: str | None = None, **options: object) -> Source:

@@ -64,7 +64,7 @@ def main(lake: str, name: str, how: str) -> None:
             tables.append(Path(lake), tables.REJECTS, [{"table_name": "bronze.t", "batch": batch}])
         elif how == "forgets":
             tables.append(Path(lake), tables.REJECTS, [{"table_name": "bronze.t", "batch": "forgotten"}])
-            tables.forget(Path(lake), tables.REJECTS, table_name="bronze.t", batch="forgotten")
+            tables.remove_batch(Path(lake), tables.REJECTS, table_name="bronze.t", batch="forgotten")
         else:
             store.append_shared(FakeFrame(batch), "ops", tables.REJECTS, note={"kind": "rejects"})  # type: ignore[arg-type]
 

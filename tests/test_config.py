@@ -28,7 +28,7 @@ from example_conf import (
     errors,
 )
 from varve.config import Config, FromColumn, load
-from varve.config.publish import schemas, text_of
+from varve.config.publish import schema_text, schemas
 from varve.model.errors import ConfigError, ContractError, VarveError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -334,7 +334,7 @@ def test_no_session_and_no_spark_is_needed(here: Path) -> None:
 @pytest.mark.parametrize("name", sorted(schemas()))
 def test_published_schemas_are_current(name: str) -> None:
     published = (PROJECT / "conf" / "schemas" / name).read_text(encoding="utf-8")
-    assert published == text_of(schemas()[name]), "run: python -m varve.config.publish conf/schemas"
+    assert published == schema_text(schemas()[name]), "run: python -m varve.config.publish conf/schemas"
 
 
 KINDS = {"sources": "source", "contracts": "contract", "jobs": "jobs", ".": "settings"}
@@ -344,7 +344,7 @@ KINDS = {"sources": "source", "contracts": "contract", "jobs": "jobs", ".": "set
 def test_published_schemas_accept_what_loads(conf: Path) -> None:
     load(conf)
     for folder, kind in KINDS.items():
-        validator = jsonschema.Draft202012Validator(json.loads(text_of(schemas()[f"{kind}.schema.json"])))
+        validator = jsonschema.Draft202012Validator(json.loads(schema_text(schemas()[f"{kind}.schema.json"])))
         for path in sorted((conf / folder).glob("*.y*ml")):
             value = yaml.safe_load(path.read_text(encoding="utf-8"))
             assert [error.message for error in validator.iter_errors(value)] == [], path

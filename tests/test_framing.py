@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varve.framing import Batch, Columns, Format, Framed, Unreadable, framed, type_name
+from varve.framing import Columns, Format, Framed, TypedRecords, Unreadable, framed, type_name
 
 CSV = Format("csv")
 NDJSON = Format("ndjson")
@@ -212,7 +212,7 @@ def test_parquet_stays_typed(tmp_path: Path, values: pa.Array, kind: str, kept: 
     pq.write_table(pa.table({"v": values}), tmp_path / "x.parquet")
     columns = Columns()
     [batch] = framed(tmp_path / "x.parquet", Format("parquet"), columns)
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, TypedRecords)
     assert columns.names == ["v"]
     assert (type_name(batch.fields[0].type), batch.fields[0].to_pylist()) == (kind, kept)
     assert batch.positions.to_pylist() == list(range(1, len(kept) + 1))
@@ -224,7 +224,7 @@ def test_old_times_of_96_bits_lose_no_year_and_no_digit(tmp_path: Path) -> None:
     table = pa.table({"years": years, "digits": digits, "n": [1, 2, 3]})
     pq.write_table(table, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True)
     [batch] = framed(tmp_path / "x.parquet", Format("parquet"), Columns())
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, TypedRecords)
     assert [field.to_pylist() for field in batch.fields] == [
         ["9999-12-31 23:59:59.000000", "0001-01-01 00:00:00.000000", None],
         ["2025-06-15 15:06:40.123456789", None, "1970-01-01 00:00:00.000000000"],
@@ -235,7 +235,7 @@ def test_old_times_of_96_bits_lose_no_year_and_no_digit(tmp_path: Path) -> None:
 def test_a_parquet_file_without_rows_has_its_types(tmp_path: Path) -> None:
     pq.write_table(pa.table({"v": pa.array([], pa.int32())}), tmp_path / "x.parquet")
     [batch] = framed(tmp_path / "x.parquet", Format("parquet"), Columns())
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, TypedRecords)
     assert [type_name(field.type) for field in batch.fields] == ["int"]
 
 

@@ -22,7 +22,7 @@ from in_process import Jobs, job_module
 from test_invented_source import Invented
 from varve.model.errors import UsageError
 from varve.run.cli import launch
-from varve.silver.keys import rows_of
+from varve.silver.keys import rows_of_key
 
 KEY = ("--key", "k", "--key", "n0")
 
@@ -185,10 +185,10 @@ def test_history_prints_what_was_believed_at_a_time(place: Place, capsys: pytest
 def test_a_key_is_a_value_of_its_column(spark: SparkSession, value: str, kind: str, is_value: bool) -> None:
     frame = spark.sql(f"select try_cast('{value}' as {kind}) as key")
     if is_value:
-        assert rows_of(frame, {"key": value}, None).count() == 1
+        assert rows_of_key(frame, {"key": value}, None).count() == 1
     else:
         with pytest.raises(UsageError, match=f"no value of key; found {value}; expected {kind}"):
-            rows_of(frame, {"key": value}, None)
+            rows_of_key(frame, {"key": value}, None)
 
 
 QUICK = """\

@@ -22,7 +22,8 @@ from varve.model.errors import ConfigError, ParkedError, SourceError, StorageErr
 from varve.model.scope import Scope
 from varve.ops import tables
 from varve.ops.journal import closed, log_of
-from varve.ops.ledger import Ledger, Task
+from varve.ops.ledger import Ledger
+from varve.ops.task import Task
 from varve.storage import Disk, Holder, Leases
 
 IBERIA = Scope("ES", "iberia1")

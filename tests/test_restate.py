@@ -19,7 +19,7 @@ from varve.model.scope import Scope
 from varve.ops import tables
 from varve.silver import EntityLoad, plan_of
 from varve.silver.inputs import pseudonym_key
-from varve.silver.life import Origin, life_of
+from varve.silver.life import Provenance, life_of
 from varve.silver.restate import restate, windows_to_restate
 from written_conf import write, write_contract
 
@@ -306,7 +306,7 @@ def test_history_tells_the_file_and_the_run_of_every_version(tmp_path: Path, spa
             source.load(jobs)
     contract = jobs.lake.config.silver_contract(source.entity)
 
-    def told(key: str) -> list[tuple[str, bool, Origin]]:
+    def told(key: str) -> list[tuple[str, bool, Provenance]]:
         life = life_of(jobs.lake, contract, {source.keys[0]: "k", source.keys[1]: key})
         assert len(life.changes) == len(life.change_origins)
         days = [f"{row.valid_from:%d}" for row in life.versions]
@@ -314,11 +314,11 @@ def test_history_tells_the_file_and_the_run_of_every_version(tmp_path: Path, spa
 
     file = "e00/2026-03-{}.csv".format
     assert told("n0") == [
-        ("01", False, Origin(file("01"), "first")),
-        ("02", False, Origin(file("02"), "second")),  # what was said again said the same of it
-        ("03", False, Origin(file("03"), "third")),
+        ("01", False, Provenance(file("01"), "first")),
+        ("02", False, Provenance(file("02"), "second")),  # what was said again said the same of it
+        ("03", False, Provenance(file("03"), "third")),
     ]
-    assert told("n1") == [("01", False, Origin(file("01"), "first")), ("02", True, Origin(file("02"), "again"))]
+    assert told("n1") == [("01", False, Provenance(file("01"), "first")), ("02", True, Provenance(file("02"), "again"))]
 
 
 def test_a_plan_names_keys_and_writes_nothing(tmp_path: Path, spark: SparkSession) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from varve.bronze.load import bronze_loaded
 from varve.config import Config, Settings
-from varve.connect.files import Files
+from varve.connect.files import FilesConnector
 from varve.model.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule
 from varve.model.errors import ParkedError
 from varve.model.scope import Scope
@@ -27,7 +27,7 @@ from varve.privacy.pseudonyms import PseudonymKey
 from varve.raw.batch import Load, batches, transaction
 from varve.raw.manifest import Manifest, Origin, encode
 from varve.run.run import Run
-from varve.silver import Decision, EntityLoad, load_entity, plan_of
+from varve.silver import EntityLoad, SnapshotDecision, load_entity, plan_of
 
 NORTH, SOUTH, WEST = SCOPES = (Scope("ES", "north"), Scope("ES", "south"), Scope("ES", "west"))
 CUSTOMER = Contract(
@@ -55,7 +55,7 @@ class Shop:
     """A lake with a bronze table that the test fills manifest by manifest."""
 
     def __init__(self, root: Path, spark: SparkSession) -> None:
-        source = Files.source.model_validate({
+        source = FilesConnector.source.model_validate({
             "source": "core", "kind": "files", "root": "in", "scope": {"country": "ES", "entity": "_unknown"},
             "datasets": {"customer": {"contract": "core_customer", "path": "*.csv", "format": "csv"}},
         })  # fmt: skip
@@ -68,7 +68,7 @@ class Shop:
             {"core": source},
             {"customer": CUSTOMER, "core_customer": RECEIVED},
             nothing,
-            {"files": Files()},
+            {"files": FilesConnector()},
         )
         self.lake = Run(config, job="silver", run_id="test")
         self.contract = CUSTOMER
@@ -102,7 +102,7 @@ class Shop:
         )  # fmt: skip
         return manifest.id
 
-    def silver(self, decision: Decision | None = None, *scopes: Scope, folds: bool = True) -> None:
+    def silver(self, decision: SnapshotDecision | None = None, *scopes: Scope, folds: bool = True) -> None:
         with self.lake.ledger.within("silver"):
             load_entity(self.load(), wanted=frozenset(scopes), decision=decision, folds=folds)
 
@@ -173,9 +173,9 @@ def test_one_bad_scope_does_not_stop_the_others(shop: Shop) -> None:
     assert (reject["rule"], reject["manifest"], reject["scope_entity"]) == ("required:name", "m2", "north")
     assert "warnings: few_points 1" in [row.reason for row in shop.lake.ledger.rows[since:]]
 
-    shop.silver(Decision("accept", "the south was sold"), SOUTH, NORTH)
+    shop.silver(SnapshotDecision("accept", "the south was sold"), SOUTH, NORTH)
     assert shop.open_rows()["south"] == ["a", "c"], "m2 emptied the south, m3 brought two back"
-    shop.silver(Decision("discard", "a broken export"), WEST)
+    shop.silver(SnapshotDecision("discard", "a broken export"), WEST)
     assert shop.open_rows() == {"north": ["a"], "south": ["a", "c"], "west": ["a", "c"]}
     deleted = shop.query(
         "silver/customer", "select scope_entity, customer_id, valid_from from t where is_deleted order by 1, 2"
@@ -226,7 +226,7 @@ def test_a_snapshot_without_a_place_in_the_order_can_be_discarded(shop: Shop) ->
     shop.bronze(1, *everywhere("a"))
     with pytest.raises(ParkedError, match="customer is ordered by a sequence, and a snapshot has none"):
         shop.silver()
-    shop.silver(Decision("discard", "the table sends changes now"))
+    shop.silver(SnapshotDecision("discard", "the table sends changes now"))
     assert not shop.load().windows()
 
 

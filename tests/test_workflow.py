@@ -108,7 +108,7 @@ class House:
         return ["g", *words, "--conf", str(self.root / "conf"), "--lake", str(self.root / "lake")]
 
     def run(self, *words: str) -> int:
-        code = graph.launch(self.words(*words))
+        code = graph.launch_graph(self.words(*words))
         if self.capture:
             self.out, self.err = self.capture()
         return code
@@ -344,7 +344,7 @@ def test_a_cycle_is_an_error_of_the_configuration(house: House) -> None:
 
 def test_an_unknown_graph_names_the_known(house: House) -> None:
     house.graph(house.task("a"))
-    assert graph.launch(["h", *house.words()[1:]]) == 2
+    assert graph.launch_graph(["h", *house.words()[1:]]) == 2
     assert house.capture is not None
     assert "expected one of g" in house.capture()[1]
 
@@ -493,7 +493,7 @@ def test_a_job_by_itself(house: House, error: str | None, code: int) -> None:
 def test_an_unreadable_configuration_is_told_without_a_trace(house: House) -> None:
     assert house.run() == 2
     assert house.err.startswith("error ")
-    assert graph.launch(["g", "--conf", str(house.root / "nowhere")]) == 2
+    assert graph.launch_graph(["g", "--conf", str(house.root / "nowhere")]) == 2
 
 
 RUN_IFS = ["ALL_SUCCESS", "ALL_DONE", "NONE_FAILED", "AT_LEAST_ONE_SUCCESS", "ALL_FAILED", "AT_LEAST_ONE_FAILED"]
@@ -564,5 +564,5 @@ def test_any_graph_ends_as_the_table_of_conditions_says(tasks: list[tuple[list[i
 def test_the_environment_gives_the_lake(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VARVE_LAKE", str(house.root / "elsewhere"))
     house.graph(house.task("a", "table"))
-    assert graph.launch(["g", "--quiet", "--conf", str(house.root / "conf")]) == 0
+    assert graph.launch_graph(["g", "--quiet", "--conf", str(house.root / "conf")]) == 0
     assert (house.root / "elsewhere" / "ops" / "runs").is_dir()

@@ -27,7 +27,7 @@ from varve.model.contract import Contract
 from varve.model.errors import DefectError, OvertakenError, ParkedError, StorageError, VarveError
 from varve.model.scope import Scope
 from varve.ops import tables
-from varve.ops.ledger import ScopeTasks
+from varve.ops.scope_tasks import ScopeTasks
 from varve.privacy.pseudonyms import statistics_columns
 from varve.raw import Manifest, Published, RawDataset, index
 from varve.raw.batch import Load, transaction, withdraw
@@ -43,7 +43,7 @@ MOST_SHAPES: Final = 16  # sets of columns in one batch: each is a branch of its
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class WaitingExtracts:
     """What waits for a table. free: may be loaded now, in the order of their numbers; parked: of each scope the first
     that waits for a person, and how many stand behind it; lost: numbers of which raw has no manifest any more."""
 
@@ -87,7 +87,7 @@ class BronzeLoad:
         """What the table holds."""
         return bronze_loaded(self.run, self.dataset)
 
-    def pending(self, loaded: Loaded) -> Pending:
+    def pending(self, loaded: Loaded) -> WaitingExtracts:
         """What waits, by number; opens the manifests that are not loaded, and no other."""
         found, lost = [], []
         for number in loaded.open_numbers(self.table, self.dataset.numbers.last(loaded.last(self.table))):
@@ -112,11 +112,11 @@ class BronzeLoad:
             free += extracts[:waits]
             if waits < len(extracts):
                 parked[scope] = extracts[waits], len(extracts) - waits - 1
-        return Pending(tuple(sorted(free, key=lambda m: m.number)), parked, tuple(lost))
+        return WaitingExtracts(tuple(sorted(free, key=lambda m: m.number)), parked, tuple(lost))
 
     # --- loading ----------------------------------------------------------------------------------------------
 
-    def load(self, pending: Pending, loaded: Loaded) -> None:
+    def load(self, pending: WaitingExtracts, loaded: Loaded) -> None:
         """Load what is free in batches, and tell what waits. One scope that fails does not stop the others."""
         with ScopeTasks(self.run.ledger, LAYER, f"{LAYER}.{self.table}") as tasks:
             failed: set[Scope] = set()

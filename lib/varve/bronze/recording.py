@@ -86,4 +86,5 @@ class Recording:
 
 
 def described(manifest: Manifest, difference: Drift) -> dict[str, object]:
+    """The differences of an extract's columns, as the ledger keeps them."""
     return {"manifest": manifest.id, **{k: v for k, v in asdict(difference).items() if v}}

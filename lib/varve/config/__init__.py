@@ -9,12 +9,11 @@
 `load(conf_dir)` gives a Config, or one ConfigError that names every file and line to correct.
 """
 
-from varve.config.jobs import ForEachTask, JobGraph, SparkPythonTask, Task
-from varve.config.kinds import Kind
+from varve.config.jobs import ForEachTask, GraphTask, JobGraph, SparkPythonTask
 from varve.config.loading import Config, job_graphs, load
 from varve.config.secrets import Secret
 from varve.config.settings import Pseudonyms, Settings
-from varve.config.sources import Dataset, DatasetOptions, FromColumn, FromPath, ScopeRule, Source
+from varve.config.sources import Dataset, DatasetOptions, FromColumn, FromPath, Kind, ScopeRule, Source
 
 __all__ = [
     "Config",
@@ -23,6 +22,7 @@ __all__ = [
     "ForEachTask",
     "FromColumn",
     "FromPath",
+    "GraphTask",
     "JobGraph",
     "Kind",
     "Pseudonyms",
@@ -31,7 +31,6 @@ __all__ = [
     "Settings",
     "Source",
     "SparkPythonTask",
-    "Task",
     "job_graphs",
     "load",
 ]

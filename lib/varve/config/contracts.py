@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from varve.config.documents import Document
-from varve.config.findings import checked
+from varve.config.findings import validated
 from varve.config.models import DURATION, Count, Flag, Model, Name, Share, Zone
 from varve.config.odcs import Place, follows_the_standard
 from varve.config.problems import did_you_mean, listed
@@ -48,6 +48,7 @@ class HistoryFacts(Model):
         return self
 
     def rules(self) -> HistoryRules:
+        """What orders the changes of an entity, and which of them delete."""
         first, second, *others = (*self.order, None, None) if self.order else (self.valid_from, self.sequence)
         return HistoryRules(
             valid_from=first,
@@ -131,7 +132,7 @@ def _table_facts(document: Document, table: Mapping[str, Any]) -> TableFacts | N
     if "varve" not in values:
         return TableFacts()
     at, value = values["varve"]
-    return checked(document, TABLE_FACTS, value, at)
+    return validated(document, TABLE_FACTS, value, at)
 
 
 def _column_facts(document: Document, index: int, entry: Mapping[str, Any]) -> ColumnFacts | None:
@@ -139,7 +140,7 @@ def _column_facts(document: Document, index: int, entry: Mapping[str, Any]) -> C
     values = _custom(document, entry, place, tuple(ColumnFacts.model_fields))
     before = len(document.problems.found)
     for name, (at, value) in values.items():  # one by one, so that each problem has its own line
-        checked(document, _ONE_FACT[name], value, at, name=name)
+        validated(document, _ONE_FACT[name], value, at, name=name)
     if len(document.problems.found) > before:
         return None
     return ColumnFacts.model_validate({name: value for name, (_, value) in values.items()})

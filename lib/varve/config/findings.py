@@ -35,7 +35,7 @@ _UNKNOWN_FIELD: Final = ("unevaluatedProperties", "additionalProperties")
 _BRANCHES: Final = frozenset({"as it stands", "from path", "from column"})
 
 
-def checked(
+def validated(
     document: Document, shape: TypeAdapter[_T], value: Any = None, at: tuple[str | int, ...] = (), *, name: str = ""
 ) -> _T | None:
     """The document (or `value`, which stands in it `at` that place) as its model; None when it is not valid.

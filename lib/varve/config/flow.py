@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from varve.config.documents import Document
-from varve.config.jobs import JobGraph, SparkPythonTask, Task
+from varve.config.jobs import GraphTask, JobGraph, SparkPythonTask
 from varve.config.problems import did_you_mean, listed
 
 REFERENCE: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}")
@@ -96,7 +96,7 @@ def _add_wrong_parameters(
 
 
 def _add_wrong_inputs(
-    document: Document, at: Place, task: Task, graph: JobGraph, upstream: Mapping[str, set[str]]
+    document: Document, at: Place, task: GraphTask, graph: JobGraph, upstream: Mapping[str, set[str]]
 ) -> None:
     assert task.for_each_task is not None
     text = task.for_each_task.inputs
@@ -156,7 +156,7 @@ def _add_wrong_reference(
 def _upstream(graph: JobGraph) -> Mapping[str, set[str]]:
     """task key -> keys of all tasks that run before it."""
     above: dict[str, set[str]] = {}
-    ordered: Sequence[Task] = graph.in_order()
+    ordered: Sequence[GraphTask] = graph.in_order()
     for task in ordered:
         needed = {n.task_key for n in task.depends_on}
         above[task.task_key] = needed.union(*(above[key] for key in needed))

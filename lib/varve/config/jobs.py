@@ -22,6 +22,8 @@ class Parameter(Model):
 
 
 class DependsOn(Model):
+    """A task that must have ended before, by its key."""
+
     task_key: TaskKey
 
 
@@ -71,7 +73,7 @@ class ForEachTask(Model):
     task: InnerTask
 
 
-class Task(_Work):
+class GraphTask(_Work):
     """One step of a job."""
 
     depends_on: tuple[DependsOn, ...] = ()
@@ -80,7 +82,7 @@ class Task(_Work):
     disable_auto_optimization: Flag | None = None
 
     @model_validator(mode="after")
-    def _does_one_thing(self) -> Task:
+    def _does_one_thing(self) -> GraphTask:
         if (self.spark_python_task is None) == (self.for_each_task is None):
             raise PydanticCustomError(
                 "task", "a task does exactly one thing",
@@ -96,7 +98,7 @@ class JobGraph(Model):
     name: str
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
-    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[GraphTask, ...], Field(min_length=1)]
     timeout_seconds: Count = 0
     max_concurrent_runs: Count = 1
     # Databricks' own, which the local runner passes over
@@ -117,13 +119,13 @@ class JobGraph(Model):
     performance_target: str | None = None
     budget_policy_id: str | None = None
 
-    def task(self, key: str) -> Task:
+    def task(self, key: str) -> GraphTask:
         """The task of that key; KeyError when there is none."""
         return {task.task_key: task for task in self.tasks}[key]
 
-    def in_order(self) -> tuple[Task, ...]:
+    def in_order(self) -> tuple[GraphTask, ...]:
         """The tasks, each after all that it depends on; otherwise in the order of the file."""
-        done: list[Task] = []
+        done: list[GraphTask] = []
         waiting = list(self.tasks)
         while waiting:
             keys = {task.task_key for task in done}

@@ -8,31 +8,23 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Final, Union
+from typing import Annotated, Any, Final, Union
 
 from pydantic import Field, TypeAdapter
 
 from varve.config.documents import Document
-from varve.config.findings import checked
+from varve.config.findings import validated
 from varve.config.modules import module_of
 from varve.config.problems import did_you_mean, listed
-from varve.config.sources import Source
+from varve.config.sources import Kind, Source
 
 ROOM: Final = "varve.connect"
-
-
-class Kind(ABC):
-    """What configuration knows of a connector. kind: its name in a source; source: the model of its sources."""
-
-    kind: ClassVar[str]
-    source: ClassVar[type[Source]]
 
 
 @dataclass(slots=True)
@@ -89,7 +81,7 @@ class Kinds:
         """The source that a document describes; None when it is not valid."""
         value = document.value
         if not isinstance(value, dict):
-            return checked(document, _shape(Source))
+            return validated(document, _shape(Source))
         kind = value.get("kind")
         if kind is None:
             document.refuse((), "the field kind is missing", found=listed(value))
@@ -106,7 +98,7 @@ class Kinds:
                     or "A kind of your own: name its module under connectors in the settings.",
                 )
             return None
-        return checked(document, _shape(connector.source))
+        return validated(document, _shape(connector.source))
 
 
 @cache

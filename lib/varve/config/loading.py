@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 from varve.config.contracts import read_contract
 from varve.config.crossing import Crossing
 from varve.config.documents import Document, read_document
-from varve.config.findings import checked
+from varve.config.findings import validated
 from varve.config.flow import add_wrong_flow
 from varve.config.jobs import JobGraph, JobsFile
-from varve.config.kinds import Kind, Kinds
+from varve.config.kinds import Kinds
 from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
-from varve.config.sources import Dataset, Source, absolute
+from varve.config.sources import Dataset, Kind, Source, absolute
 from varve.config.transforms import Fitting, imported
 from varve.model.contract import Contract
 from varve.model.errors import ConfigError
@@ -151,7 +151,7 @@ class _Folder:
         settings, document = Settings(), None
         if path.exists():
             document = read_document(path, self.shown(path), self.problems)
-            kinds.is_whole = document is not None and (found := checked(document, _SETTINGS)) is not None
+            kinds.is_whole = document is not None and (found := validated(document, _SETTINGS)) is not None
             if document is not None and found is not None:
                 settings = found
                 self._refuse_local_keys(document, settings, env, lake)
@@ -196,7 +196,7 @@ class _Folder:
     def graphs(self) -> dict[str, JobGraph]:
         graphs: dict[str, JobGraph] = {}
         for document in self.documents("jobs", ".yml", ".yaml"):
-            file = checked(document, _JOBS)
+            file = validated(document, _JOBS)
             for name, graph in (file.resources.jobs if file else {}).items():
                 if name in graphs:
                     document.refuse(("resources", "jobs", name), f"the job {name} is described twice")

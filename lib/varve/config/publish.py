@@ -36,7 +36,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
     }
 
 
-def text_of(schema: Mapping[str, Any]) -> str:
+def schema_text(schema: Mapping[str, Any]) -> str:
     """The schema as it is published."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0] if arguments else "conf/schemas")
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in schemas().items():
-        (folder / name).write_text(text_of(schema), encoding="utf-8")
+        (folder / name).write_text(schema_text(schema), encoding="utf-8")
     return 0
 
 

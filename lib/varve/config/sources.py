@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
@@ -19,9 +20,6 @@ from varve.config.models import COUNTRY, ENTITY, EveryDay, Model, Name
 from varve.model.contract import Contract, bronze_table
 from varve.model.errors import UsageError
 from varve.model.expected import Expected
-
-if TYPE_CHECKING:
-    from varve.config.kinds import Kind
 
 
 def _one_group(pattern: str) -> str:
@@ -140,6 +138,13 @@ class Source(Model):
     def moved(self, root: str) -> Self:
         """The same source read from another place."""
         raise UsageError(f"a source of kind {self.kind} is read from no folder", where="--root", found=self.source)
+
+
+class Kind(ABC):
+    """What configuration knows of a connector. kind: its name in a source; source: the model of its sources."""
+
+    kind: ClassVar[str]
+    source: ClassVar[type[Source]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from varve.config import Dataset, FromColumn, FromPath, ScopeRule
-from varve.framing import Batch, Unreadable, texts
+from varve.framing import TypedRecords, Unreadable, texts
 from varve.model.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
 from varve.raw import Landing, Manifest, Origin, Published, Record
 
@@ -43,6 +43,7 @@ class Stamp:
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def origin(self, path: str, sha256: str) -> Origin:
+        """Where the extract is from, as its manifest says it."""
         return Origin(
             path=path,
             sha256=sha256,
@@ -185,7 +186,7 @@ def _part(rule: str | FromPath | FromColumn, path: str, valid: str) -> str:
 
 
 def framed_into(
-    landing: Landing, known: Manifest, records: Iterable[Record | Batch], names: Sequence[str], rule: ScopeRule
+    landing: Landing, known: Manifest, records: Iterable[Record | TypedRecords], names: Sequence[str], rule: ScopeRule
 ) -> Manifest:
     """Frame the records; returns the manifest to be published, a parked one where they cannot be framed.
 
@@ -227,10 +228,12 @@ class ScopeCount:
         self._scopes: dict[tuple[str | None, ...], Scope] = {}
         self._rows = 0
 
-    def passing(self, records: Iterable[Record | Batch], names: Sequence[str]) -> Iterator[Record | Batch]:
+    def passing(
+        self, records: Iterable[Record | TypedRecords], names: Sequence[str]
+    ) -> Iterator[Record | TypedRecords]:
         """The same records, counted. Raises MissingScopeColumn at the end when there are records and no such column."""
         for record in records:
-            if isinstance(record, Batch):
+            if isinstance(record, TypedRecords):
                 for values, rows in self._counted(record, names).items():
                     self._add(values, rows)
             elif record.reason is None:
@@ -242,7 +245,7 @@ class ScopeCount:
                 f"the column {absent[0]!r}, which says whose a record is, is missing; found {list(names)[:20]}"
             )
 
-    def _counted(self, batch: Batch, names: Sequence[str]) -> Mapping[tuple[str | None, ...], int]:
+    def _counted(self, batch: TypedRecords, names: Sequence[str]) -> Mapping[tuple[str | None, ...], int]:
         """Rows by what their columns say of country and entity."""
         places, rows = self._places(names), len(batch.positions)
         if places == [None, None]:

@@ -10,7 +10,8 @@ from itertools import groupby
 from varve import raw
 from varve.config import Dataset
 from varve.connect._connector import Connector, Take
-from varve.ops.ledger import Ledger, Task
+from varve.ops.ledger import Ledger
+from varve.ops.task import Task
 from varve.raw import Publisher, RawDataset
 from varve.storage import Leases
 

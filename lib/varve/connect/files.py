@@ -124,7 +124,7 @@ class FilesSource(Source):
         return self.model_copy(update={"root": root})
 
 
-class Files(Connector):
+class FilesConnector(Connector):
     """The connector of files in a folder."""
 
     kind = "files"

@@ -14,12 +14,12 @@ from pathlib import Path
 from varve.framing import csv_records, json_records, parquet_records
 from varve.framing.received import unpacked
 from varve.framing.record import Columns, Format, Framed, Unreadable
-from varve.framing.typed import Batch, stored, texts, type_name
+from varve.framing.typed import TypedRecords, stored, texts, type_name
 
-__all__ = ["Batch", "Columns", "Format", "Framed", "Unreadable", "framed", "stored", "texts", "type_name"]
+__all__ = ["Columns", "Format", "Framed", "TypedRecords", "Unreadable", "framed", "stored", "texts", "type_name"]
 
 
-def framed(path: Path, form: Format, columns: Columns) -> Iterator[Framed | Batch]:
+def framed(path: Path, form: Format, columns: Columns) -> Iterator[Framed | TypedRecords]:
     """Frame the file at `path`; raises Unreadable, possibly after some records were given."""
     if path.stat().st_size == 0:
         raise Unreadable("empty file: 0 bytes, not even a header")

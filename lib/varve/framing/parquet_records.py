@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from varve.framing.record import Columns, Unreadable
-from varve.framing.typed import Batch, stored
+from varve.framing.typed import TypedRecords, stored
 
 _MOST_CELLS: Final = 2_000_000  # of one batch in memory
 _MOST_ROWS: Final = 131_072
 
 
-def framed(path: Path, columns: Columns) -> Iterator[Batch]:
+def framed(path: Path, columns: Columns) -> Iterator[TypedRecords]:
     """Frame a Parquet file; at least one batch is given, so that the types are known."""
     try:
         with pq.ParquetFile(path) as file:
@@ -30,10 +30,10 @@ def framed(path: Path, columns: Columns) -> Iterator[Batch]:
             size = min(_MOST_ROWS, max(1, _MOST_CELLS // max(1, len(schema.names))))
             for fields in _fields(path, file, size):
                 rows = len(fields[0]) if fields else 0
-                yield Batch(pa.array(range(position, position + rows), pa.int64()), fields)
+                yield TypedRecords(pa.array(range(position, position + rows), pa.int64()), fields)
                 position += rows
             if position == 1:
-                yield Batch(pa.array([], pa.int64()), [stored(pa.array([], field.type)) for field in schema])
+                yield TypedRecords(pa.array([], pa.int64()), [stored(pa.array([], field.type)) for field in schema])
     except (pa.ArrowException, OSError) as error:
         raise Unreadable(f"damaged Parquet, maybe cut off: {error}") from error
 

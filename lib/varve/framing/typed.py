@@ -24,7 +24,7 @@ _WIDER: Final = {
 }  # fmt: skip
 
 
-class Batch(NamedTuple):
+class TypedRecords(NamedTuple):
     """Records that arrive typed, many at once. positions: their 1-based numbers in what was received, int64; fields: an
     array per column, of a type that `stored` gives."""
 

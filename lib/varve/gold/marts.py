@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from varve.model.errors import ContractError, UsageError
 from varve.model.scope import SCOPE_COLUMNS
-from varve.ops.ledger import Task
+from varve.ops.task import Task
 from varve.raw.batch import transaction
 from varve.rules import codes
 from varve.spark.failures import condition_of_row
@@ -34,7 +34,7 @@ PROPERTIES: Final = {"delta.enableDeletionVectors": "false", "delta.columnMappin
 Versions = Mapping[str, int | None]  # table -> version, None of one that is not there
 
 
-def load(run: Run, wanted: Collection[str] = ()) -> None:
+def load_mart(run: Run, wanted: Collection[str] = ()) -> None:
     """Renew the marts, each after those that it reads; one that fails stops only what reads it.
 
     wanted: only these marts; empty: all.

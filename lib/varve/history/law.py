@@ -284,6 +284,7 @@ def _place(policy: Policy) -> list[str]:
 
 
 def position_of(policy: Policy) -> Column:
+    """The position of a statement in the life of its key, as a struct that orders as the law does."""
     return F.struct(*_place(policy))
 
 

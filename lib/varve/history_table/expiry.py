@@ -122,7 +122,7 @@ def _pictured_behind(table: Tables) -> set[Scope]:
     assert found is not None
     return {
         record.scope
-        for record in snapshot_log.records(table)
+        for record in snapshot_log.accepted(table)
         if found.hides_snapshot(table.policy, record.scope, record.as_of, record.sequence)
     }
 

@@ -78,10 +78,10 @@ def since(retain: str, now: datetime) -> datetime:
 
 def of(table: Tables) -> Horizon | None:
     """The horizon of a table, None when nothing has expired; no Spark job."""
-    return recorded(table.store, table.layer, table.log_table)
+    return recorded_horizon(table.store, table.layer, table.log_table)
 
 
-def recorded(store: Store, layer: str, log_table: str) -> Horizon | None:
+def recorded_horizon(store: Store, layer: str, log_table: str) -> Horizon | None:
     """The horizon that a log has recorded, None when nothing has expired; no Spark job."""
     if store.transaction(layer, log_table, HORIZON) is None:
         return None

@@ -34,6 +34,7 @@ def is_at(policy: Policy, as_of: Column, sequence: Column) -> Column:
 
 
 def is_at_or_before(policy: Policy, as_of: str, sequence: str) -> Column:
+    """Whether a change lies at the position that two columns hold, or before it."""
     return is_before(policy, F.col(as_of), F.col(sequence)) | is_at(policy, F.col(as_of), F.col(sequence))
 
 

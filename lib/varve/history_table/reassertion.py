@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from varve import history
 from varve.history_table.positions import Place, is_at, is_at_or_before, is_before, place_of, sortable
-from varve.history_table.snapshot_log import SnapshotRecord, position, records, with_previous
+from varve.history_table.snapshot_log import SnapshotRecord, accepted, position, with_previous
 from varve.history_table.tables import Tables
 from varve.model.clock import of_microseconds
 from varve.model.scope import SCOPE_COLUMNS, Scope
@@ -38,7 +38,7 @@ def reassertions(table: Tables, arriving: DataFrame) -> DataFrame | None:
         assert span is not None
         if span[0] is None:
             return None
-        known = records(table, since=of_microseconds(span[0][0]) if policy.domain == "time" else None)
+        known = accepted(table, since=of_microseconds(span[0][0]) if policy.domain == "time" else None)
         called = _called(table, known, sortable(span[0]), sortable(span[1]))
         if called is None:
             return None

@@ -11,7 +11,7 @@ from varve.history_table.tables import Tables
 from varve.model.scope import SCOPE_COLUMNS, in_scopes
 
 
-def audit(table: Tables) -> DataFrame:
+def audited(table: Tables) -> DataFrame:
     """What is wrong with the folded versions, see `history.audit`."""
     return history.audit(table.versions(), table.log(version=table.watermark()), table.policy)
 
@@ -22,7 +22,7 @@ def repair(table: Readable) -> Fold:
         return rebuild(table, reason)
     folded = table.store.version(table.layer, table.entity)
     p, versions, mark = table.policy, table.versions(version=folded), table.watermark(version=folded)
-    bad = audit(table).select(*p.identity).distinct().persist()
+    bad = audited(table).select(*p.identity).distinct().persist()
     try:
         scopes = bad.select(*SCOPE_COLUMNS).distinct().collect()
         if not scopes:

@@ -44,7 +44,7 @@ class SnapshotRecord:
     detail: str | None = field(default=None, repr=False)
 
 
-def records(table: Tables, *, since: datetime | None = None) -> list[SnapshotRecord]:
+def accepted(table: Tables, *, since: datetime | None = None) -> list[SnapshotRecord]:
     """The accepted snapshots in the order of their positions, without details. since (UTC): those from then on."""
     found = _records(table, [] if since is None else [[("valid_from", ">=", since - STATISTICS_STEP)]])
     return [record for record in found if since is None or record.as_of >= since]
@@ -80,6 +80,7 @@ def _records(table: Tables, where: Sequence[Conditions], *more: str) -> list[Sna
 
 
 def position(policy: Policy, record: SnapshotRecord) -> tuple[object, ...]:
+    """Where a snapshot stands among the changes: its sequence, or its moment and sequence."""
     return (record.sequence,) if policy.domain == "sequence" else (record.as_of, record.sequence)
 
 
@@ -99,6 +100,7 @@ def with_previous(
 
 
 def scope_of(file: Mapping[str, Any]) -> Scope:
+    """The scope of a file of the log, by its partition."""
     return Scope(*(file[f"partition.{c}"] for c in SCOPE_COLUMNS))
 
 

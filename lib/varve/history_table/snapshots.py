@@ -127,7 +127,7 @@ def compare(table: Readable, rows: DataFrame, snapshot: Snapshot, excluded: Data
 
 def _twins(table: Readable, snapshot: Snapshot) -> frozenset[Scope]:
     """The scopes of the snapshot of which the log has another one of that very moment."""
-    found = snapshot_log.records(table, since=snapshot.as_of)
+    found = snapshot_log.accepted(table, since=snapshot.as_of)
     return frozenset(snapshot.scopes) & {record.scope for record in found if record.as_of == snapshot.as_of}
 
 
@@ -310,7 +310,7 @@ def _published(
 # --- logging --------------------------------------------------------------------------------------------------
 
 
-def append(table: Readable, comparison: Comparison, batch: Batch) -> Commit:
+def append_snapshot(table: Readable, comparison: Comparison, batch: Batch) -> Commit:
     """Log the snapshot: its records, its differences and what they make necessary to say again; one commit."""
     snapshot, policy = comparison.snapshot, table.policy
     widen_log(table)

@@ -88,7 +88,7 @@ class HistoryTable(Readable):
 
     def append_snapshot(self, comparison: Comparison, batch: Batch) -> Commit:
         """Log a snapshot as a batch. Raises OvertakenError when its number is taken."""
-        return snapshots.append(self, comparison, batch)
+        return snapshots.append_snapshot(self, comparison, batch)
 
     # --- folding and upkeep -----------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class HistoryTable(Readable):
 
     def audit(self) -> DataFrame:
         """What is wrong with the folded versions, see `history.audit`."""
-        return repair.audit(self)
+        return repair.audited(self)
 
     def repair(self) -> Fold:
         """Mend exactly the keys that the audit finds, from the log, in one commit."""

@@ -116,7 +116,7 @@ def events(log: Lines) -> Iterator[Event]:
 
 
 @dataclass(slots=True)
-class Told:
+class LogContents:
     """What a log says, by id. begun: tasks without an end; last: when its last event was."""
 
     begun: dict[str, Row] = field(default_factory=dict)
@@ -133,9 +133,9 @@ class Told:
         ]
 
 
-def told(log: Lines) -> Told:
+def contents(log: Lines) -> LogContents:
     """What a log says."""
-    found = Told()
+    found = LogContents()
     for event in events(log):
         found.last = event.at
         if event.decision:
@@ -150,18 +150,18 @@ def told(log: Lines) -> Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenIn:
     """What taking in a log did. rows: that the tables did not have; killed: the tasks that began and never ended."""
 
     rows: int = 0
     killed: tuple[Row, ...] = ()
 
 
-def take_in(root: Path, log: Lines) -> Taken:
+def take_in(root: Path, log: Lines) -> TakenIn:
     """Bring what a log says into the ops tables, and mark it as closed. A task that began and never ended was killed.
 
     Under the lease of the log's run, which saves work: of two at once each adds what the tables lack."""
-    found = told(log)
+    found = contents(log)
     killed = found.killed()
     runs = {row.id: asdict(row) for row in (*found.ended.values(), *killed)}
     decisions = {decision.id: asdict(decision) for decision in found.decisions.values()}
@@ -169,7 +169,7 @@ def take_in(root: Path, log: Lines) -> Taken:
     if not closed(log):
         write(log, Event("closed", datetime.now(UTC)))
         log.close()
-    return Taken(taken, tuple(killed))
+    return TakenIn(taken, tuple(killed))
 
 
 def closed(log: Lines) -> bool:

@@ -13,29 +13,27 @@ what is loaded; the ledger tells, so losing it loses no data.
 from __future__ import annotations
 
 import getpass
-import json
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from varve.model.errors import OvertakenError, ParkedError, TransformError, UsageError, VarveError
+from varve.model.errors import OvertakenError, ParkedError, TransformError, UsageError
 from varve.model.scope import Scope
 from varve.ops import journal, tables
-from varve.ops.journal import Decision, Event, Row, Status, Taken, Verdict
-from varve.spark.failures import as_ours, condition_of_row
+from varve.ops.ending import PRECEDENCE, exit_code, failed_row, of_a_row, status_of
+from varve.ops.journal import Decision, Event, Row, TakenIn, Verdict
+from varve.ops.task import Task
+from varve.spark.failures import as_ours
 from varve.storage import Disk, HeldLeases, Holder, Leases, Watch, lease
-
-# When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
-PRECEDENCE: Final = (1, 2, 4, 3, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,64 +42,6 @@ class Killed:
 
     run_id: str
     rows: int
-
-
-class Committed(Protocol):
-    """What the store says about a write; version None: nothing was written."""
-
-    @property
-    def version(self) -> int | None: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def bytes(self) -> int: ...
-
-
-@dataclass(slots=True)
-class Task:
-    """The row of a task while it is being filled in. Counts add up over several calls."""
-
-    row: Row
-
-    def input(self, *manifests: str) -> None:
-        """The manifests that this task takes in."""
-        self.row = replace(self.row, manifests=(*self.row.manifests, *manifests))
-
-    def read(self, rows: int) -> None:
-        self.row = replace(self.row, rows_in=self.row.rows_in + rows)
-
-    def wrote(self, commit: Committed | None, *, rejected: int = 0, before: int | None = None) -> None:
-        """Rows that a commit added, and rows that were rejected. `before` is the table's version before, if known."""
-        row = replace(self.row, rows_rejected=self.row.rows_rejected + rejected)
-        if commit is not None and commit.version is not None:
-            first = row.version_after is None
-            earlier = before if before is not None else commit.version - 1 if commit.version else None
-            row = replace(
-                row, rows_out=row.rows_out + commit.rows, bytes=row.bytes + commit.bytes, version_after=commit.version,
-                version_before=earlier if first else row.version_before,
-            )  # fmt: skip
-        self.row = row
-
-    def skip(self, reason: str = "nothing new") -> None:
-        """There was nothing to do."""
-        self.row = replace(self.row, status="skipped", reason=reason)
-
-    def parked(self, error: VarveError | str) -> None:
-        """The work was set aside and waits for a person; `within` ends with exit 3 for it."""
-        told = error if isinstance(error, VarveError) else ParkedError(error)
-        self.row = _told(replace(self.row, status="parked"), told)
-
-    def guard(self, verdict: Mapping[str, object]) -> None:
-        """What a guard measured and decided."""
-        self.row = replace(self.row, guard=json.dumps(verdict, default=str))
-
-    def drift(self, difference: Mapping[str, object]) -> None:
-        """How the input differed from its contract."""
-        self.row = replace(self.row, drift=json.dumps(difference, default=str))
-
-    def note(self, text: str) -> None:
-        """A remark for whoever reads the ledger."""
-        self.row = replace(self.row, reason=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +107,9 @@ class Ledger:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
         except BaseException as raised:
             error = self._traced(as_ours(raised, self.root), task)
-            status = _status(error)
+            status = status_of(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
-            self._end("drop" if told else "row", _failed(row, error))
+            self._end("drop" if told else "row", failed_row(row, error))
             if error is raised:
                 raise
             raise error from raised
@@ -195,8 +135,8 @@ class Ledger:
         try:
             yield task
         except BaseException as raised:
-            error = self._traced(_of_a_row(as_ours(raised, self.root), step, table), table)
-            self._end("row", _failed(task.row, error), began)
+            error = self._traced(of_a_row(as_ours(raised, self.root), step, table), table)
+            self._end("row", failed_row(task.row, error), began)
             if keep_going and isinstance(error, Exception) and place:
                 place.kept.append(error)
             elif error is raised:
@@ -268,7 +208,7 @@ class Ledger:
         """Take in the log of a run that is dead, under its lease, which stays until what it left is mended."""
         log, name = journal.log_of(self.files, run_id), RUN.format(run_id)
         with self._leases.held(name):
-            taken = journal.take_in(self.root, log) if log.exists() else Taken()
+            taken = journal.take_in(self.root, log) if log.exists() else TakenIn()
         found = _killed(run_id, taken)
         is_mended = all(mend(killed) for killed in found)
         if is_mended and self._leases.watch(name).is_dead():  # else it has woken up
@@ -394,82 +334,8 @@ class Ledger:
         return self._lease
 
 
-class ScopeTasks:
-    """The rows of one table, one per scope, open while it is loaded: `tasks[scope].wrote(…)`."""
-
-    def __init__(self, ledger: Ledger, step: str, table: str) -> None:
-        self._ledger, self._step, self._table = ledger, step, table
-        self._open: dict[Scope, tuple[AbstractContextManager[Task], Task]] = {}
-        self._unkept: list[BaseException] = []
-
-    def __enter__(self) -> ScopeTasks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the rows that are still open, as they are."""
-        while self._open:
-            self._open.popitem()[1][0].__exit__(None, None, None)
-
-    def __getitem__(self, scope: Scope) -> Task:
-        if scope not in self._open:
-            context = self._ledger.task(self._step, self._table, scope, keep_going=True)
-            self._open[scope] = (context, context.__enter__())
-        return self._open[scope][1]
-
-    def failed(self, scope: Scope, error: Exception) -> None:
-        """End the scope's row with the error."""
-        self[scope]
-        context, _ = self._open.pop(scope)
-        try:
-            kept = context.__exit__(type(error), error, error.__traceback__)
-        except Exception as raised:
-            kept, error = False, raised
-        if not kept:
-            self._unkept.append(error)
-
-    def raise_unkept(self) -> None:
-        """Raise what the ledger has not kept for the end of the job: it was called outside of one."""
-        if self._unkept:
-            raise self._unkept[0]
-
-
-def _killed(run_id: str, taken: Taken) -> list[Killed]:
+def _killed(run_id: str, taken: TakenIn) -> list[Killed]:
     return [Killed(run_id, taken.rows)] if taken.rows or taken.killed else []
-
-
-def exit_code(error: BaseException) -> int:
-    """What the process ends with if this error ends it."""
-    return error.exit_code if isinstance(error, VarveError) else 1
-
-
-def _of_a_row(error: BaseException, step: str, table: str) -> BaseException:
-    """The error; as one of the company's own where an expression of an entity failed for the values of a row."""
-    condition = condition_of_row(error) if step == "silver" and not isinstance(error, VarveError) else None
-    if condition is None:
-        return error
-    told = TransformError("a rule of the contract or the conform function fails on a row", where=table, found=condition)
-    told.__cause__ = error
-    return told
-
-
-def _status(error: BaseException) -> Status:
-    return "parked" if isinstance(error, ParkedError) else "failed"
-
-
-def _failed(row: Row, error: BaseException) -> Row:
-    return _told(replace(row, status=_status(error)), error)
-
-
-def _told(row: Row, error: BaseException) -> Row:
-    """The row with what the error says. Of an unexpected error only its name: its message may quote somebody's data."""
-    if isinstance(error, VarveError):
-        text = str(error).removesuffix(f". {error.remedy}")
-        return replace(row, error=text, reason=error.what, remedy=error.remedy)
-    if isinstance(error, KeyboardInterrupt):
-        return replace(row, error="interrupted", reason="interrupted")
-    condition = getattr(error, "getCondition", lambda: None)()  # Spark's name of the error, without its parameters
-    name = type(error).__name__ if condition is None else f"{type(error).__name__} [{condition}]"
-    return replace(row, error=name, reason=name)
 
 
 def _fingerprint(manifests: tuple[str, ...]) -> str | None:

@@ -102,7 +102,7 @@ def put(root: Path, table: str, rows: Sequence[Mapping[str, Any]], *, instead_of
         _commit(root, table, lambda log: _write(root, table, log, rows, is_next=True, instead_of=instead_of))
 
 
-def forget(root: Path, table: str, *, table_name: str, batch: str) -> None:
+def remove_batch(root: Path, table: str, *, table_name: str, batch: str) -> None:
     """Remove what was recorded of a batch that was not committed."""
     where = f"table_name = '{table_name}' and batch = '{batch}'"
     _commit(root, table, lambda log: log and log.delete(where))

@@ -86,7 +86,7 @@ def ask(
                 expected=", ".join(sorted(entities)) or "no entity is loaded yet",
             )  # fmt: skip
         for layer, entity in (name.split(".") for name in sorted(entities & named)):
-            found = horizon.recorded(Store(session, root), layer, f"{entity}_changes")
+            found = horizon.recorded_horizon(Store(session, root), layer, f"{entity}_changes")
             horizon.must_not_hide(found, entity, utc(as_of))
     try:
         _register(spark, root, [table for table in wanted if not table.endswith(AUTO_CDC)], entities, as_of)

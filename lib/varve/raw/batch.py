@@ -77,7 +77,7 @@ def batches(store: Store, layer: str, table: str, *, since: int = -1) -> Iterato
 def forget(root: Path, table_name: str, batch: str) -> None:
     """Remove what was recorded before a batch that was not committed. table_name: as ops tables name it."""
     for table in (tables.REJECTS, tables.DRIFT):
-        tables.forget(root, table, table_name=table_name, batch=batch)
+        tables.remove_batch(root, table, table_name=table_name, batch=batch)
 
 
 def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varve.framing import Batch, type_name
+from varve.framing import TypedRecords, type_name
 from varve.model.errors import OvertakenError, StorageError
 from varve.raw.catalog import Catalog, RawDataset
 from varve.raw.manifest import Manifest, RawFile, encode
@@ -204,14 +204,14 @@ class Landing:
     def _received(self, path: str) -> Path:
         return self._work / f"received-{self._token}-{path.rpartition('/')[2][-100:]}"
 
-    def frame(self, records: Iterable[Record | Batch], names: Sequence[str]) -> tuple[int, int]:
+    def frame(self, records: Iterable[Record | TypedRecords], names: Sequence[str]) -> tuple[int, int]:
         """Write the records; returns (rows, rejected). `names` may grow while the records are read.
 
         Good records are either all text or all in batches; of batches the manifest tells the types."""
         good, bad = _Parts(self, "records"), _Parts(self, "rejects")
         with good, bad:
             for record in records:
-                if isinstance(record, Batch):
+                if isinstance(record, TypedRecords):
                     good.add_batch(record)
                 elif record.reason is None:
                     good.add(record.position, record.text, record.values, len(names))
@@ -322,7 +322,7 @@ class _Parts:
         if self._size > _MOST_TEXT or len(self._texts) * (width + 2) > _MOST_CELLS:
             self._flush(width)
 
-    def add_batch(self, batch: Batch) -> None:
+    def add_batch(self, batch: TypedRecords) -> None:
         names = ["_position", *(f"c{index}" for index in range(len(batch.fields)))]
         self.types = tuple(type_name(field.type) for field in batch.fields)
         self._write(pa.Table.from_arrays([batch.positions, *batch.fields], names=names))

@@ -38,7 +38,7 @@ from typing import Final, NoReturn
 from varve.config import Config, load
 from varve.model import clock
 from varve.model.errors import UsageError, VarveError
-from varve.ops.ledger import exit_code
+from varve.ops.ending import exit_code
 from varve.run.console import Screen
 from varve.run.report import Report, State, Step
 from varve.run.run import Run
@@ -179,6 +179,7 @@ def common_options() -> tuple[str, ...]:
 
 
 def common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, with the options of every job added."""
     group = parser.add_argument_group("options of every job")
     lake, conf = os.environ.get("VARVE_LAKE"), os.environ.get("VARVE_CONF")
     group.add_argument("--lake", metavar="DIR", default=lake, help="the lake (or VARVE_LAKE)")

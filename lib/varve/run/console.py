@@ -58,6 +58,7 @@ class Screen:
                 self._live = None
 
     def started(self, task: str) -> None:
+        """A task begins."""
         if self._live:
             self._running[task] = self._live.add_task(f"[bold]{task}")
         elif not self.quiet:
@@ -78,10 +79,12 @@ class Screen:
             self._line(f"{row.task}: {where} {row.status}{reason}, {_counts(total([row]))}, {row.seconds:.1f} s")
 
     def retried(self, task: str, error: BaseException, *, seconds: float) -> None:
+        """A task failed and is tried again."""
         if not self.quiet:
             self._line(f"{task}: {_first_line(error)}; next attempt in {seconds:g} s", "yellow")
 
     def ended(self, step: Step, totals: Totals) -> None:
+        """A task has ended; totals: of its rows in the ledger."""
         if self._live and step.task in self._running:
             self._live.remove_task(self._running.pop(step.task))
         if self.json:

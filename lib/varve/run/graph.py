@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from itertools import count
 from types import FrameType
 
-from varve.config import Config, JobGraph, Task, job_graphs
+from varve.config import Config, GraphTask, JobGraph, job_graphs
 from varve.config.problems import did_you_mean
 from varve.model.errors import ConfigError, SourceError, UsageError, VarveError
-from varve.ops.ledger import exit_code
+from varve.ops.ending import exit_code
 from varve.run import cli
 from varve.run.console import Screen
 from varve.run.report import Report, State, Step, decide, worst
@@ -34,7 +34,7 @@ _MAY_PASS = (1, 4)
 _OPTIONS = ("from", "only", "plan", "help")
 
 
-def launch(argv: Sequence[str]) -> int:
+def launch_graph(argv: Sequence[str]) -> int:
     """Run the job graph that the first word names, `daily --accept "reason"`, and return the exit code."""
     name = argv[0] if argv and not argv[0].startswith("-") else ""
     chosen: list[JobGraph] = []
@@ -48,7 +48,7 @@ def launch(argv: Sequence[str]) -> int:
 
     def body(run: Run, args: Namespace, screen: Screen) -> int:
         if args.plan:
-            screen.plain(shown(chosen[0], _planned(run, chosen[0], args)))
+            screen.plain(plan_text(chosen[0], _planned(run, chosen[0], args)))
             return 0
         report = run_graph(run, chosen[0], args, screen)
         screen.summary(report)
@@ -112,7 +112,7 @@ def run_graph(run: Run, graph: JobGraph, args: Namespace, screen: Screen) -> Rep
     return report()
 
 
-def shown(graph: JobGraph, planned: Mapping[str, Planned]) -> str:
+def plan_text(graph: JobGraph, planned: Mapping[str, Planned]) -> str:
     """The order of the tasks that would run, with their files and parameters."""
     lines = []
     for number, task in enumerate((t for t in graph.in_order() if t.task_key in planned), start=1):
@@ -122,7 +122,7 @@ def shown(graph: JobGraph, planned: Mapping[str, Planned]) -> str:
     return "\n".join(lines)
 
 
-def _after(task: Task) -> str:
+def _after(task: GraphTask) -> str:
     if not task.depends_on:
         return ""
     return f"  after {', '.join(d.task_key for d in task.depends_on)} ({task.run_if})"

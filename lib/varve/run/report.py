@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from varve.ops.ending import PRECEDENCE, exit_code
 from varve.ops.journal import Row
-from varve.ops.ledger import PRECEDENCE, exit_code
 
 
 class State(StrEnum):
@@ -120,6 +120,7 @@ class Report:
         return tuple(row for row in mine if row.attempt == last[row.task])
 
     def totals(self, task: str) -> Totals:
+        """What a task did, over all its tables and scopes."""
         return total(self.last_rows(task))
 
 

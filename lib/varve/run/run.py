@@ -72,6 +72,7 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
+        """The Delta tables of the lake; asks for the session when a job is needed."""
         from varve.storage.delta import Store
 
         return Store(lambda: self.spark, str(self.root))

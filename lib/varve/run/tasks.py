@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from varve.config import SparkPythonTask, Task
+from varve.config import GraphTask, SparkPythonTask
 from varve.config.jobs import InnerTask
 from varve.model.errors import ConfigError, UsageError
 from varve.run.cli import PROJECT, Job
@@ -45,7 +45,7 @@ class Planned:
     timeout_seconds: int
 
 
-def plan(task: Task, values: Mapping[str, str], conf: Path) -> Planned:
+def plan(task: GraphTask, values: Mapping[str, str], conf: Path) -> Planned:
     """The calls of a task; values: what `{{…}}` may name. ConfigError or UsageError for what cannot be called."""
     values = {**values, "task.name": task.task_key}
     if task.spark_python_task is not None:
@@ -66,7 +66,7 @@ def plan(task: Task, values: Mapping[str, str], conf: Path) -> Planned:
     return Planned(task.task_key, calls, *retries, each.concurrency, task.timeout_seconds)
 
 
-def _retries(task: Task | InnerTask) -> tuple[int, float]:
+def _retries(task: GraphTask | InnerTask) -> tuple[int, float]:
     return task.max_retries, task.min_retry_interval_millis / 1000
 
 

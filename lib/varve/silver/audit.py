@@ -10,13 +10,13 @@ from rich.table import Table
 
 from varve.history_table import HistoryTable
 from varve.model.errors import ParkedError
-from varve.ops.ledger import Task
+from varve.ops.task import Task
 from varve.silver.load import EntityLoad
 
 SHOWN: Final = 20  # findings that are printed
 
 
-def audit(load: EntityLoad, console: Console, *, repair: bool) -> None:
+def audit_entity(load: EntityLoad, console: Console, *, repair: bool) -> None:
     """Audit one entity; what is wrong and not repaired is parked. repair: mend it, under the lease of its table."""
     history, run, name = load.history, load.run, load.table
     anew = f"./spark-submit.sh silver --table {history.entity}"

@@ -26,7 +26,7 @@ def key_of(keys: Sequence[str], given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def rows_of(frame: DataFrame, values: Mapping[str, str], scope: Scope | None) -> DataFrame:
+def rows_of_key(frame: DataFrame, values: Mapping[str, str], scope: Scope | None) -> DataFrame:
     """The rows that have these values, given as text, in one scope or in all.
 
     Raises UsageError when a text is no value of its column's type."""

@@ -21,11 +21,11 @@ from varve.model.contract import Contract
 from varve.model.scope import SCOPE_COLUMNS, Scope
 from varve.ops import tables
 from varve.run.run import Run
-from varve.silver.keys import rows_of
+from varve.silver.keys import rows_of_key
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Provenance:
     """Where a change came from. file: as its source names it, the manifest's name when raw no longer has it; run: that
     brought it into the log, by the ledger, empty when the ledger does not tell (the run was killed)."""
 
@@ -51,8 +51,8 @@ class Life:
     policy: Policy
     versions: tuple[Row, ...]
     changes: tuple[Row, ...]
-    version_origins: tuple[Origin, ...]
-    change_origins: tuple[Origin, ...]
+    version_origins: tuple[Provenance, ...]
+    change_origins: tuple[Provenance, ...]
 
 
 def life_of(
@@ -73,8 +73,8 @@ def life_of(
     else:
         log = table.known(known_at)
         life = history.timeline(log, table.policy)
-    versions = rows_of(life, key, scope).orderBy(*place).collect()
-    changes = rows_of(log, key, scope).orderBy(*place, "sequence", "recorded_at").collect()
+    versions = rows_of_key(life, key, scope).orderBy(*place).collect()
+    changes = rows_of_key(log, key, scope).orderBy(*place, "sequence", "recorded_at").collect()
     files, loads = _files(run, contract), _loads(run, contract)
     openers = [opener(version, changes, table.policy) for version in versions]
     return Life(
@@ -126,16 +126,18 @@ def _loads(run: Run, contract: Contract) -> dict[tuple[str, str], list[_Load]]:
     return found
 
 
-def _origin(change: Row | None, files: Mapping[str, str], loads: Mapping[tuple[str, str], Sequence[_Load]]) -> Origin:
+def _origin(
+    change: Row | None, files: Mapping[str, str], loads: Mapping[tuple[str, str], Sequence[_Load]]
+) -> Provenance:
     """What was restated was recorded while its run went on; anything else was loaded by the last run that tried."""
     if change is None:
-        return Origin("", "")
+        return Provenance("", "")
     manifest = re.split("[@#]", change["manifest"])[0]  # a scope may be added, and how often it was said
     tried = loads.get((manifest, _scope(change)), ())
     recorded = utc(change["recorded_at"])
     restated = [load for load in tried if load.step == "restate" and load.started <= recorded <= load.ended]
     loaded = restated or [load for load in tried if load.step == "silver"]
-    return Origin(files.get(manifest, manifest), loaded[-1].run if loaded else "")
+    return Provenance(files.get(manifest, manifest), loaded[-1].run if loaded else "")
 
 
 # --- as tables ------------------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ def changes_table(life: Life) -> Table:
     return table
 
 
-def records(life: Life) -> list[dict[str, Any]]:
+def life_records(life: Life) -> list[dict[str, Any]]:
     """The versions as plain values, moments with their offset, each with the file and the run that it came from."""
     return [
         {**_plain(row), "file": origin.file, "run": origin.run}

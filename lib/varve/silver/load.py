@@ -37,7 +37,7 @@ from varve.rules.codes import CodeList
 from varve.silver.conform import SEQUENCE, VALID_FROM, observations
 from varve.silver.guard import Tally, Verdict, guarded
 from varve.silver.rejects import contradiction, rejected_rows
-from varve.silver.window import Window, rows_of, scopes_of
+from varve.silver.window import Window, bronze_rows, scopes_of
 from varve.storage import Absent
 from varve.storage.commits import Commit
 
@@ -138,7 +138,7 @@ class EntityLoad:
         frames = []
         for bronze, of_feed in groupby(sorted(windows, key=_bronze), key=_bronze):
             alike = list(of_feed)
-            rows = self.run.store.read("bronze", bronze).where(rows_of(alike))
+            rows = self.run.store.read("bronze", bronze).where(bronze_rows(alike))
             frames.append(
                 observations(
                     rows, self.contract, alike[0].feed, source=alike[0].manifest.source, lists=self._lists,

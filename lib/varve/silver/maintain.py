@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from varve.history_table import HistoryTable, horizon, maintenance
-from varve.ops.ledger import Task
+from varve.ops.task import Task
 from varve.silver.load import EntityLoad
 from varve.silver.run import fold_entity
 from varve.storage import HeldLeases

@@ -57,7 +57,7 @@ def windows_to_restate(
     """
     ledger = load.run.ledger
     loaded = load.loaded()
-    told = {(record.scope, record.as_of) for record in snapshot_log.records(load.history)}
+    told = {(record.scope, record.as_of) for record in snapshot_log.accepted(load.history)}
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
     left: dict[tuple[Scope, str], list[Manifest]] = {}
     for window in _landed(load, day):
@@ -108,7 +108,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         )  # fmt: skip
     known = [
         r
-        for r in snapshot_log.records(load.history, since=manifest.as_of)
+        for r in snapshot_log.accepted(load.history, since=manifest.as_of)
         if r.scope in window.scopes and r.as_of == manifest.as_of
     ]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from varve import history
 from varve.model.errors import UsageError
 from varve.model.scope import Scope
-from varve.silver.keys import key_of, rows_of
+from varve.silver.keys import key_of, rows_of_key
 from varve.silver.load import EntityLoad
 from varve.storage.commits import Commit
 
@@ -35,7 +35,7 @@ def retract(
     policy, columns = load.history.policy, load.contract.names
     if unknown := sorted(says.keys() - {*columns, "op"}):
         raise UsageError("that is no column of the entity", found=", ".join(unknown), expected=", ".join(columns))
-    log = rows_of(load.history.log(), key, scope)
+    log = rows_of_key(load.history.log(), key, scope)
     there = history.standing(log, policy).where(F.col("valid_from") == F.lit(at))
     found = there.collect()
     meant = [row for row in found if all(_text(row[c]) == value for c, value in says.items())]

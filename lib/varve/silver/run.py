@@ -15,7 +15,7 @@ from varve.history import Policy
 from varve.model.clock import utc
 from varve.model.errors import OvertakenError, ParkedError
 from varve.model.scope import SCOPE_COLUMNS, Scope
-from varve.ops.ledger import ScopeTasks
+from varve.ops.scope_tasks import ScopeTasks
 from varve.silver.guard import Verdict
 from varve.silver.load import EntityLoad, ScopeLoad
 from varve.silver.window import Window
@@ -26,14 +26,16 @@ FOLD: Final = "fold"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SnapshotDecision:
     """What a person says about the oldest parked snapshot of each scope."""
 
     verdict: Literal["accept", "discard"]
     reason: str
 
 
-def load_entity(load: EntityLoad, *, wanted: frozenset[Scope], decision: Decision | None, folds: bool = True) -> None:
+def load_entity(
+    load: EntityLoad, *, wanted: frozenset[Scope], decision: SnapshotDecision | None, folds: bool = True
+) -> None:
     """Load everything that bronze has for the entity, and fold it; under the entity's lease, when there is anything.
 
     A scope that fails or is parked stops there and does not stop the others.
@@ -91,7 +93,7 @@ def in_commits(windows: Sequence[Window], limits: BatchLimits) -> list[list[Wind
 class _Run:
     """One load: which scopes wait, and what a person has decided so far."""
 
-    def __init__(self, load: EntityLoad, tasks: ScopeTasks, decision: Decision | None) -> None:
+    def __init__(self, load: EntityLoad, tasks: ScopeTasks, decision: SnapshotDecision | None) -> None:
         self.entity, self.tasks, self.decision = load, tasks, decision
         self.ledger = load.run.ledger
         self._waiting: set[Scope] = set()

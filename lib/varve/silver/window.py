@@ -61,7 +61,7 @@ def scopes_of(manifest: Manifest) -> tuple[Scope, ...]:
     return tuple(sorted(Scope.parse(text) for text in manifest.scopes))
 
 
-def rows_of(windows: Sequence[Window]) -> Column:
+def bronze_rows(windows: Sequence[Window]) -> Column:
     """The rows of windows of one feed in its bronze table, so that only the files are read that may have them."""
     whole = [window.manifest.id for window in windows if window.is_whole]
     landed = [window.manifest.landed_at for window in windows]

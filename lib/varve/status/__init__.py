@@ -12,6 +12,6 @@
 from varve.status.looking import look
 from varve.status.next_step import next_step, verdict
 from varve.status.one_run import one_run
-from varve.status.telling import page, records, run_page, run_records
+from varve.status.telling import page, run_page, run_records, status_records
 
-__all__ = ["look", "next_step", "one_run", "page", "records", "run_page", "run_records", "verdict"]
+__all__ = ["look", "next_step", "one_run", "page", "run_page", "run_records", "status_records", "verdict"]

@@ -85,7 +85,7 @@ def past(run: Run, running: frozenset[str], *, run_id: str | None = None) -> Pas
     }
     for one in open_runs(run):
         if run_id in (None, one):
-            told = journal.told(journal.log_of(run.ledger.files, one))
+            told = journal.contents(journal.log_of(run.ledger.files, one))
             begun = told.begun.values() if one in running else told.killed()
             found = {row.id: row for row in (*told.ended.values(), *begun)} | found
     return Past(tuple(sorted(found.values(), key=lambda row: row.started_at)), running)

@@ -37,7 +37,7 @@ def page(status: Status, step: Next | None) -> RenderableType:
     return Group(*parts, *_next(step))
 
 
-def records(status: Status, step: Next | None) -> Iterator[dict[str, Any]]:
+def status_records(status: Status, step: Next | None) -> Iterator[dict[str, Any]]:
     """The same as values for JSON, each with its `event`."""
     yield {"event": "lake", "lake": status.lake, "at": status.at}
     parts: Mapping[str, Sequence[Any]] = {

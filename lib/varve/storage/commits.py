@@ -62,6 +62,7 @@ def refused(layer: str, table: str) -> Iterator[None]:
 
 
 def gone_on(where: str, found: str, expected: str) -> OvertakenError:
+    """The error of a write that another run's write came before."""
     return OvertakenError(
         "another run has written the table meanwhile", where=where, found=found, expected=expected,
         remedy="Nothing of this write was kept: run again to go on from what the other run left.",
@@ -69,6 +70,7 @@ def gone_on(where: str, found: str, expected: str) -> OvertakenError:
 
 
 def commit_note(commit: Mapping[str, Any]) -> CommitNote:
+    """What a row of a table's history says of its commit."""
     operation = str(commit.get("operation", ""))
     restored = None
     if operation == RESTORE:
@@ -85,6 +87,7 @@ def note_of(commit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole_note(commit: Mapping[str, Any]) -> dict[str, Any]:
+    """The note with its mark; empty where another system wrote something else there."""
     try:
         note = json.loads(commit.get("userMetadata") or "{}")
     except ValueError:
@@ -98,6 +101,7 @@ def with_mark(note: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def commit_of(commit: Mapping[str, Any]) -> Commit:
+    """What a row of a table's history says that its commit did."""
     numbers = {k: int(v) for k, v in commit.get("operationMetrics", {}).items() if str(v).isdigit()}
     return Commit(
         version=commit["version"],
@@ -116,6 +120,7 @@ def properties_of(txn: str, version: int, note: Mapping[str, Any]) -> deltalake.
 
 
 def options(txn: str | None, version: int, note: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a Delta write by Spark. txn: the transaction, None for a write that has none."""
     options = {"userMetadata": json.dumps(note)}
     if txn is not None:
         options |= {"txnAppId": txn, "txnVersion": str(version)}

@@ -22,7 +22,7 @@ _BYTES: Final = 16  # of a digest
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CursorWindow:
     """The rows with lower <= cursor <= upper, and those without a cursor. lower: None at the first time; overlap: where
     the next window will begin."""
 
@@ -31,7 +31,7 @@ class Window:
     overlap: Bound
 
     @classmethod
-    def after(cls, last: Published | None, newest: Bound, lag: float) -> Window:
+    def after(cls, last: Published | None, newest: Bound, lag: float) -> CursorWindow:
         """The window that follows the last one. newest: the greatest cursor value that the table holds now."""
         before = None if last is None or last.bounds is None else last.bounds["upper"]
         # A bound never goes back, not even when the rows that gave it are gone.

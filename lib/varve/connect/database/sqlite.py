@@ -41,8 +41,8 @@ from varve.connect._takes import (
     sha256,
 )
 from varve.connect.database._tables import DatabaseSource, TableOptions
-from varve.connect.database._windows import Overlap, Window
-from varve.framing import Batch, Framed
+from varve.connect.database._windows import CursorWindow, Overlap
+from varve.framing import Framed, TypedRecords
 from varve.model.errors import ParkedError, SourceError
 from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
@@ -155,7 +155,7 @@ class TableTake:
     def _window(self, table: Table) -> Manifest | None:
         """The rows between the last bound and the newest that did not land yet."""
         last = self.known.windows.get(self.scope)
-        window = Window.after(last, table.newest(), self.options.lag)
+        window = CursorWindow.after(last, table.newest(), self.options.lag)
         overlap = Overlap.of(self.publisher.dataset, last)
         rows = overlap.new(table.rows(window))
         first = next(rows, None)
@@ -170,7 +170,7 @@ class TableTake:
             return landing.publish(framed)
 
     def _framed(
-        self, landing: Landing, known: Manifest, table: Table, rows: Iterator[Row], window: Window | None = None
+        self, landing: Landing, known: Manifest, table: Table, rows: Iterator[Row], window: CursorWindow | None = None
     ) -> Manifest:
         known = msgspec.structs.replace(known, query=table.select(window))
         batches = _batches(rows, table.columns, table.types(window))
@@ -228,13 +228,13 @@ class Table:
         cursor = options.cursor and _quoted(options.cursor)
         return cls(database, _quoted(name), columns, [kind for _, kind in found], [*options.keys] or columns, cursor)
 
-    def select(self, window: Window | None) -> str:
+    def select(self, window: CursorWindow | None) -> str:
         """The statement that reads the rows; a mark ends those of a window that the next one reads too."""
         mark = "" if window is None else f", {self.cursor} IS NULL OR {self.cursor} >= :overlap"
         order = ", ".join(_quoted(c) for c in self.order)
         return f"SELECT {self._names}{mark} FROM {self.name}{self._where(window)} ORDER BY {order}"
 
-    def rows(self, window: Window | None = None) -> Iterator[Row]:
+    def rows(self, window: CursorWindow | None = None) -> Iterator[Row]:
         yield from self.database.execute(self.select(window), {} if window is None else asdict(window))
 
     def newest(self) -> Bound:
@@ -242,7 +242,7 @@ class Table:
         newest: Bound = self.database.execute(f"SELECT max({self.cursor}) FROM {self.name}").fetchone()[0]
         return newest
 
-    def types(self, window: Window | None) -> list[pa.DataType]:
+    def types(self, window: CursorWindow | None) -> list[pa.DataType]:
         """The type of each column, asked of all its values before they are read."""
         asked = ", ".join(f"group_concat(DISTINCT typeof({_quoted(c)}))" for c in self.columns)
         sql = f"SELECT {asked} FROM {self.name}{self._where(window)}"
@@ -264,7 +264,7 @@ class Table:
     def _names(self) -> str:
         return ", ".join(_quoted(c) for c in self.columns)
 
-    def _where(self, window: Window | None) -> str:
+    def _where(self, window: CursorWindow | None) -> str:
         if window is None:
             return ""
         lower = "" if window.lower is None else f"{self.cursor} >= :lower AND "
@@ -287,7 +287,7 @@ def _type(said: str, declared: str) -> pa.DataType:
     return _TYPES.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
 
 
-def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]) -> Iterator[Framed | Batch]:
+def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]) -> Iterator[Framed | TypedRecords]:
     """The rows in batches, at least one; a row whose text is not UTF-8 is rejected."""
     size, position = max(1, _MOST_CELLS // len(names)), 1
     while (held := list(islice(rows, size))) or position == 1:
@@ -302,13 +302,13 @@ def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]
             yield _batch([(at, row) for at, row in numbered if at not in bad], types)
 
 
-def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) -> Batch:
+def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) -> TypedRecords:
     columns = zip(*(row for _, row in numbered), strict=True) if numbered else ((),) * len(types)
     fields = [
         pa.array(map(_text, values) if kind == pa.string() else values, kind)
         for values, kind in zip(columns, types, strict=True)
     ]
-    return Batch(pa.array([at for at, _ in numbered], pa.int64()), fields)
+    return TypedRecords(pa.array([at for at, _ in numbered], pa.int64()), fields)
 
 
 def _reject(position: int, row: Row, names: list[str]) -> Framed | None:

@@ -7,8 +7,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from varve.connect import connector_of
-from varve.connect.extract import extract
+from varve.connect import connector_of, extract
 from varve.model.errors import UsageError
 from varve.run.cli import Parser, launch
 from varve.run.run import Run

@@ -3,6 +3,7 @@
     files.py                  files in a folder
     database/sqlite.py        SQLite files
     _connector.py             what a connector is: `discover`, `check`, `plan`, and takes that `land`
+    _extract.py               a dataset, scope by scope, with what the ledger keeps of it
     _takes.py                 whether something was taken before, and whose rows it holds
 
 A module without an underscore is a kind, and is found by its name. A kind of your own is such a module in the folder
@@ -15,6 +16,7 @@ from typing import cast
 
 from varve.config import Config, Dataset, DatasetOptions, Source
 from varve.connect._connector import Connector, Discovered, Finding, Plan, Take
+from varve.connect._extract import extract
 from varve.connect._takes import Known, draft, extract_id, folder_scope, framed_into, parked
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Take",
     "connector_of",
     "draft",
+    "extract",
     "extract_id",
     "folder_scope",
     "framed_into",

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from varve.model.errors import StorageError
-from varve.storage.commits import MOST_RETRIES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,6 +174,8 @@ def _write(
     """One commit. is_next: right after the version of `log`, the first where there is none; else refused."""
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
+
+    from varve.storage.commits import MOST_RETRIES
 
     properties = CommitProperties(max_commit_retries=0 if is_next else MOST_RETRIES)
     mode: Any = {"mode": "error" if is_next and log is None else "append"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -13,6 +14,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 LIB, JOBS = PROJECT / "lib", PROJECT / "jobs"
 PLATFORM = LIB / "varve"
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 MOST_FLAT_MODULES = 6
 MOST_LINES = {LIB: 400, JOBS: 70}
 
@@ -115,3 +117,77 @@ def test_a_name_means_one_thing() -> None:
                 places[name].append(name_of(file))
     twice = {name: found for name, found in places.items() if len(found) > 1 and name not in TWICE_ON_PURPOSE}
     assert twice == {}
+
+
+# --- What the documents say of it
+
+
+ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+MOST_FILES_OF_A_ROW, MOST_LINES_OF_A_ROW = 15, 1500
+STEP = re.compile(r"^\| (\d+) \| `(?P<file>[^`]+)` \| (?P<names>[^|]*)\| (?P<lines>\d+) \|", re.M)
+
+
+def lines_of(file: Path, names: list[str]) -> int:
+    """The lines of these definitions (`function`, `Class`, `Class.method`), of the whole file when none is named."""
+    text = file.read_text(encoding="utf-8")
+    if not names:
+        return len(text.splitlines())
+    found: dict[str, Definition] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, Definition):
+            found[node.name] = node
+            found |= {f"{node.name}.{m.name}": m for m in ast.iter_child_nodes(node) if isinstance(m, Definition)}
+    return sum((found[name].end_lineno or 0) - found[name].lineno + 1 for name in names)
+
+
+def test_the_way_of_a_row_is_true() -> None:
+    steps = list(STEP.finditer(ARCHITECTURE))
+    said = {step["file"]: int(step["lines"]) for step in steps}
+    real = {step["file"]: lines_of(PROJECT / step["file"], re.findall("`([^`]+)`", step["names"])) for step in steps}
+    assert said == real
+    assert 0 < len(said) <= MOST_FILES_OF_A_ROW
+    assert sum(said.values()) <= MOST_LINES_OF_A_ROW
+
+
+def rooms_imported() -> set[tuple[str, str]]:
+    """(room, room that it imports) of lib/varve."""
+    trees = {name_of(file): tree for file, tree in sources(PLATFORM).items()}
+    pairs = {
+        (name.split(".")[1], other.split(".")[1])
+        for name, tree in trees.items()
+        for other in imported(tree, set(trees))
+        if "." in name and "." in other
+    }
+    return {(one, other) for one, other in pairs if one != other}
+
+
+def rooms_drawn() -> set[tuple[str, str]]:
+    """The arrows of the picture of the rooms."""
+    [picture] = [part for part in ARCHITECTURE.split("```mermaid\n") if part.startswith("flowchart BT")]
+    arrows = [line.split("-->") for line in picture.partition("```")[0].splitlines() if "-->" in line]
+    return {(a.strip(), b.strip()) for left, right in arrows for a in left.split("&") for b in right.split("&")}
+
+
+def reachable(arrows: set[tuple[str, str]], room: str) -> set[str]:
+    """The rooms to which arrows lead from a room."""
+    found: set[str] = set()
+    ahead = [room]
+    while ahead:
+        steps = {other for one, other in arrows if one == ahead[-1]} - found
+        ahead.pop()
+        found |= steps
+        ahead += steps
+    return found
+
+
+def test_the_picture_of_the_rooms_is_true() -> None:
+    drawn, real = rooms_drawn(), rooms_imported()
+    assert drawn - real == set(), "drawn, and not imported"
+    assert {(one, other) for one, other in real if other not in reachable(drawn, one)} == set(), "not drawn"
+    assert {room for pair in drawn for room in pair} == {room for pair in real for room in pair}
+
+
+@pytest.mark.parametrize("place", sorted(set(re.findall(r"\]\((docs/[^)#]+)|^\| `([a-z/]+)`", README, re.M))))
+def test_what_the_readme_names_is_there(place: tuple[str, str]) -> None:
+    named = place[0] or place[1]
+    assert named == "lake/" or (PROJECT / named).exists()

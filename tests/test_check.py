@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import os
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from conftest import PROJECT
 from losing_proxy import losing_proxy
 from object_stores import Emulator
 from varve.model.errors import StorageError
+from varve.run.check import storage
 from varve.storage import open_files
 from varve.storage.trial import folder_lacks, store_lacks
 
 
-@pytest.fixture(scope="module")
-def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_job", PROJECT / "jobs" / "check.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_place_that_can_do_all_lacks_nothing_and_is_left_as_it_was(check: ModuleType, root: str) -> None:
+def test_a_place_that_can_do_all_lacks_nothing_and_is_left_as_it_was(root: str) -> None:
     files = open_files(root)
     files.put("ours/object", b"ours")
-    [finding] = check.storage(root)
+    [finding] = storage(root)
     assert (finding.what, finding.found, finding.remedy) == ("lake", root, None)
     assert [entry.key for entry in files.list("")] == ["ours/object"]
     if "://" not in root:
         assert [path.name for path in Path(root).iterdir()] == ["ours"]
 
 
-def test_the_folder_of_a_lake_to_come_is_not_made(check: ModuleType, tmp_path: Path) -> None:
-    [finding] = check.storage(str(tmp_path / "some" / "lake"))
+def test_the_folder_of_a_lake_to_come_is_not_made(tmp_path: Path) -> None:
+    [finding] = storage(str(tmp_path / "some" / "lake"))
     assert finding.remedy is None
     assert list(tmp_path.iterdir()) == []
 
@@ -56,9 +44,7 @@ REFUSED = OSError(errno.EPERM, "Operation not permitted")  # what FAT and many m
         pytest.param("os.fsync", "sync", id="no sync"),
     ],
 )
-def test_an_act_that_is_refused_is_named(
-    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, act: str
-) -> None:
+def test_an_act_that_is_refused_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, act: str) -> None:
     """The error is injected: no file system of a common machine lacks one of these for root."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -67,7 +53,7 @@ def test_an_act_that_is_refused_is_named(
     monkeypatch.setattr(name, refuse)
     [lack] = folder_lacks(tmp_path)
     assert (lack.act, lack.found) == (act, "Operation not permitted")
-    [finding] = check.storage(str(tmp_path))
+    [finding] = storage(str(tmp_path))
     assert act in finding.found
     assert "choose a local disk or an object store for --lake" in finding.remedy
     assert lack.loses in finding.remedy
@@ -87,12 +73,12 @@ def test_an_act_that_is_done_wrongly_is_named(
     assert [lack.act for lack in folder_lacks(tmp_path)] == [act]
 
 
-def test_a_folder_where_nothing_can_be_written_is_a_problem(check: ModuleType) -> None:
+def test_a_folder_where_nothing_can_be_written_is_a_problem() -> None:
     if not Path("/proc").is_dir():
         pytest.skip("no /proc, where root cannot write either")
     with pytest.raises(StorageError, match="nothing can be written"):
         list(folder_lacks(Path("/proc")))
-    [finding] = check.storage("/proc/lake")
+    [finding] = storage("/proc/lake")
     assert finding.remedy == "Give a place that can be written: --lake DIR."
 
 
@@ -118,9 +104,9 @@ def test_a_store_that_ignores_conditions_is_found_out(s3: Emulator, monkeypatch:
     ],
 )
 def test_a_store_that_cannot_be_opened_is_a_problem(
-    check: ModuleType, s3: Emulator, monkeypatch: pytest.MonkeyPatch, root: str, expected: str
+    s3: Emulator, monkeypatch: pytest.MonkeyPatch, root: str, expected: str
 ) -> None:
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    [finding] = check.storage(root)
+    [finding] = storage(root)
     assert expected in finding.remedy

@@ -157,7 +157,7 @@ def test_a_kind_of_ones_own(tmp_path: Path, spark: SparkSession) -> None:
                  "C needs kind (a text) and source (a class that extends Source)", id="no source"),
     pytest.param("from varve.connect import Connector, Source\nclass C(Connector):\n    kind, source = 'c', Source",
                  "abstract class C", id="unfinished"),
-    pytest.param("from varve.connect.files import Files\nclass C(Files): pass",
+    pytest.param("from varve.connect.files import FilesConnector\nclass C(FilesConnector): pass",
                  "the kind files is there already", id="taken"),
     pytest.param(None, "No module named", id="absent"),
 ])  # fmt: skip

@@ -214,10 +214,15 @@ MISTAKES = [
     case("input outside", DAILY, 11, "{{job.parameters.data}}", "{{input}}",
          "{{input}} stands outside the task of a for_each_task"),
     case("task value", DAILY, 22, "{{input}}", "{{tasks.silver.values.x}}",
-         "{{tasks.silver.values.x}} names a task that does not run before; found silver; expected bronze, extract. "
-         "Add it to depends_on."),
+         "{{tasks.silver.values.x}} is no reference that Varve knows; expected job.parameters.<name>, input, "
+         "job.name, job.run_id, job.start_time.iso_date, task.name"),
+    case("retry on timeout", DAILY, 17, "run_if: ALL_DONE", "retry_on_timeout: true",
+         "timeout_seconds is the time of all attempts together; found true; expected false, or nothing. Raise "
+         "timeout_seconds."),
+    case("concurrent runs", DAILY, 4, "      name: daily\n", "      max_concurrent_runs: 3\n      name: daily\n",
+         "runs of a graph are not counted: they wait for each other table by table; found 3; expected 1, or nothing"),
     case("inputs", DAILY, 19, "'[\"claim\"]'", "claim",
-         "the inputs are no list; found claim; expected a JSON array, or {{tasks.x.values.y}}"),
+         "the inputs are no list; found claim; expected a JSON array, or {{job.parameters.x}}"),
     case("task does nothing", DAILY, 12, "          spark_python_task: {python_file: ../../jobs/bronze.py}\n", "",
          "a task does exactly one thing; found neither; expected spark_python_task or for_each_task"),
     case("parameter default", DAILY, 6, "default: data", "default: 3",

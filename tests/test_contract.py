@@ -166,7 +166,7 @@ MISTAKES = [
     case("retain", CLAIM, 16, "raw: 90d", "raw: 90 days",
          "raw has a wrong value; found '90 days'; expected a number and d, w, m or y, such as 90d"),
     case("retain layer", CLAIM, 16, "raw: 90d", "raww: 90d",
-         "the name raww is not possible; expected one of raw, bronze, silver, gold, history. Did you mean raw?"),
+         "the name raww is not possible; expected one of raw, history. Did you mean raw?"),
     case("feed unknown", CLAIM, 14, "bronze: shop_claim", "bronze: shop_clam",
          "the feed names a bronze table that is not there; found shop_clam; expected one of core_claim_line, "
          "shop_claim. Did you mean shop_claim?"),

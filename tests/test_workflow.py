@@ -442,7 +442,7 @@ def test_tables_of_a_retried_task_count_once_in_the_summary(house: House) -> Non
 
 def test_a_run_without_spark_opens_no_session(house: House) -> None:
     house.graph(house.task("a"))
-    script = "import sys; from varve.run import graph; graph.launch(sys.argv[1:]); print('py4j' in sys.modules)"
+    script = "import sys; from varve.run import graph; graph.launch_graph(sys.argv[1:]); print('py4j' in sys.modules)"
     words = [sys.executable, "-c", script, *house.words("--quiet")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.stdout, house.calls) == ("False\n", ["a"]), done.stderr
@@ -452,7 +452,7 @@ def test_a_run_without_spark_opens_no_session(house: House) -> None:
 def running(house: House) -> Iterator[subprocess.Popen[bytes]]:
     """A run in another process, in the middle of its second task."""
     house.graph(house.task("first", "table"), house.task("slow", "sleep", after="first"))
-    script = "import sys; from varve.run import graph; sys.exit(graph.launch(sys.argv[1:]))"
+    script = "import sys; from varve.run import graph; sys.exit(graph.launch_graph(sys.argv[1:]))"
     with subprocess.Popen([sys.executable, "-c", script, *house.words("--quiet")]) as process:
         until = time.monotonic() + 60
         while "slow" not in house.calls and time.monotonic() < until:

@@ -82,7 +82,7 @@ class TableFacts(Model):
     guard: GuardFacts | None = None
     feeds: tuple[FeedFacts, ...] = ()
     evolve: Literal["rescue", "add"] = "rescue"
-    retain: Mapping[Literal["raw", "bronze", "silver", "gold", "history"], Duration] = Field(default_factory=dict)
+    retain: Mapping[Literal["raw", "history"], Duration] = Field(default_factory=dict)
 
 
 class PersonalFacts(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from varve.config.documents import Document
@@ -50,59 +50,67 @@ def add_wrong_flow(document: Document, name: str, graph: JobGraph) -> None:
             found=" -> ".join(circle),
             remedy="Remove one of these dependencies.",
         )
+    _add_unkept_options(document, at, graph)
     if len(document.problems.found) == before:
         _add_wrong_references(document, at, graph)
+
+
+def _add_unkept_options(document: Document, at: Place, graph: JobGraph) -> None:
+    """Options of Databricks Jobs that change what runs, and that the local runner does not keep."""
+    if graph.max_concurrent_runs != 1:
+        document.refuse(
+            (*at, "max_concurrent_runs"), "runs of a graph are not counted: they wait for each other table by table",
+            found=graph.max_concurrent_runs, expected="1, or nothing",
+        )  # fmt: skip
+    for index, task in enumerate(graph.tasks):
+        inner = task.for_each_task and task.for_each_task.task
+        for place, one in ((("tasks", index), task), (("tasks", index, "for_each_task", "task"), inner)):
+            if one and one.retry_on_timeout:
+                document.refuse(
+                    (*at, *place, "retry_on_timeout"), "timeout_seconds is the time of all attempts together",
+                    found="true", expected="false, or nothing", remedy="Raise timeout_seconds.",
+                )  # fmt: skip
 
 
 def cycle(graph: JobGraph) -> tuple[str, ...]:
     """Task keys along a circle of dependencies, each depending on the next, first = last; empty when there is none."""
     needs = {task.task_key: [needed.task_key for needed in task.depends_on] for task in graph.tasks}
-    finished: set[str] = set()
-
-    def walk(key: str, path: tuple[str, ...]) -> tuple[str, ...]:
-        if key in path:
-            return (*path[path.index(key) :], key)
-        if key in finished:
-            return ()
-        for needed in needs.get(key, ()):
-            if circle := walk(needed, (*path, key)):
-                return circle
-        finished.add(key)
-        return ()
-
-    return next((circle for key in needs if (circle := walk(key, ()))), ())
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        *circle, _ = reversed(error.args[1])  # it names what is needed before what needs it
+        first = circle.index(min(circle, key=list(needs).index))
+        return (*circle[first:], *circle[:first], circle[first])
+    return ()
 
 
 def _add_wrong_references(document: Document, at: Place, graph: JobGraph) -> None:
-    upstream = _upstream(graph)
     for index, task in enumerate(graph.tasks):
         place = (*at, "tasks", index)
         if task.spark_python_task is not None:
-            _add_wrong_parameters(document, place, task.spark_python_task, graph, upstream[task.task_key], False)
+            _add_wrong_parameters(document, place, task.spark_python_task, graph, False)
         each = task.for_each_task
         if each is not None:
             inner = (*place, "for_each_task", "task")
-            _add_wrong_parameters(document, inner, each.task.spark_python_task, graph, upstream[task.task_key], True)
-            _add_wrong_inputs(document, (*place, "for_each_task", "inputs"), task, graph, upstream)
+            _add_wrong_parameters(document, inner, each.task.spark_python_task, graph, True)
+            _add_wrong_inputs(document, (*place, "for_each_task", "inputs"), task, graph)
 
 
 def _add_wrong_parameters(
-    document: Document, place: Place, work: SparkPythonTask, graph: JobGraph, above: set[str], in_loop: bool
+    document: Document, place: Place, work: SparkPythonTask, graph: JobGraph, in_loop: bool
 ) -> None:
     for position, text in enumerate(work.parameters):
         at = (*place, "spark_python_task", "parameters", position)
         for reference in REFERENCE.findall(text):
-            _add_wrong_reference(document, at, reference, graph, above, in_loop)
+            _add_wrong_reference(document, at, reference, graph, in_loop)
 
 
-def _add_wrong_inputs(
-    document: Document, at: Place, task: GraphTask, graph: JobGraph, upstream: Mapping[str, set[str]]
-) -> None:
+def _add_wrong_inputs(document: Document, at: Place, task: GraphTask, graph: JobGraph) -> None:
     assert task.for_each_task is not None
     text = task.for_each_task.inputs
     references = REFERENCE.findall(text)
     for reference in references:
-        _add_wrong_reference(document, at, reference, graph, upstream[task.task_key], False)
+        _add_wrong_reference(document, at, reference, graph, False)
     if references:
         return
     try:
@@ -110,15 +118,13 @@ def _add_wrong_inputs(
     except ValueError:
         inputs = None
     if not isinstance(inputs, list):
-        document.refuse(at, "the inputs are no list", found=text, expected="a JSON array, or {{tasks.x.values.y}}")
+        document.refuse(at, "the inputs are no list", found=text, expected="a JSON array, or {{job.parameters.x}}")
 
 
-def _add_wrong_reference(
-    document: Document, at: Place, reference: str, graph: JobGraph, above: set[str], in_loop: bool
-) -> None:
+def _add_wrong_reference(document: Document, at: Place, reference: str, graph: JobGraph, in_loop: bool) -> None:
     """A reference such as job.parameters.x to something that is not there, or is not there yet."""
     shown = f"{{{{{reference}}}}}"
-    head, _, rest = reference.partition(".")
+    head = reference.partition(".")[0]
     if reference.startswith("job.parameters."):
         name = reference.removeprefix("job.parameters.")
         names = [parameter.name for parameter in graph.parameters]
@@ -133,31 +139,11 @@ def _add_wrong_reference(
     elif head == "input":
         if not in_loop:
             document.refuse(at, f"{shown} stands outside the task of a for_each_task")
-    elif head == "tasks" and re.fullmatch(r"[A-Za-z0-9_-]+\.values\.\w+", rest):
-        key = rest.partition(".")[0]
-        if key not in above:
-            document.refuse(
-                at,
-                f"{shown} names a task that does not run before",
-                found=key,
-                expected=listed(sorted(above)),
-                remedy="Add it to depends_on.",
-            )
     elif reference not in RUN_VALUES:
-        known = ("job.parameters.<name>", "tasks.<task>.values.<key>", "input", *RUN_VALUES)
+        known = ("job.parameters.<name>", "input", *RUN_VALUES)
         document.refuse(
             at,
             f"{shown} is no reference that Varve knows",
             expected=listed(known),
             remedy=did_you_mean(reference, known),
         )
-
-
-def _upstream(graph: JobGraph) -> Mapping[str, set[str]]:
-    """task key -> keys of all tasks that run before it."""
-    above: dict[str, set[str]] = {}
-    ordered: Sequence[GraphTask] = graph.in_order()
-    for task in ordered:
-        needed = {n.task_key for n in task.depends_on}
-        above[task.task_key] = needed.union(*(above[key] for key in needed))
-    return above

@@ -17,6 +17,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import count
 from types import FrameType
 
@@ -148,6 +149,7 @@ def _planned(run: Run, graph: JobGraph, args: Namespace) -> dict[str, Planned]:
     given = {p.name: getattr(args, f"parameter:{p.name}") for p in graph.parameters}
     values = {f"job.parameters.{name}": value for name, value in given.items()}
     values |= {"job.run_id": run.run_id, "job.name": graph.name}
+    values["job.start_time.iso_date"] = datetime.now(UTC).date().isoformat()
     chosen = _chosen(graph, start=args.start, only=args.only)
     return {t.task_key: plan(t, values, run.config.directory) for t in graph.in_order() if t.task_key in chosen}
 

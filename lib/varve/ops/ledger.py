@@ -32,7 +32,7 @@ from varve.ops import journal, tables
 from varve.ops.ending import PRECEDENCE, exit_code, failed_row, of_a_row, status_of
 from varve.ops.journal import Decision, Event, Row, TakenIn, Verdict
 from varve.ops.task import Task
-from varve.spark.failures import as_ours
+from varve.spark.failures import explained
 from varve.storage import Disk, HeldLeases, Holder, Leases, Watch, lease
 
 
@@ -50,7 +50,7 @@ class _Place:
 
     task: str
     attempt: int
-    kept: list[BaseException]  # errors of tasks that were told to keep going
+    kept: list[BaseException]  # errors of tasks with keep_going
 
 
 _here: ContextVar[_Place | None] = ContextVar("varve_task", default=None)
@@ -63,7 +63,7 @@ class Ledger:
     """The ledger of one run. Threads may share it.
 
     leases: of the lake; the run holds one of its own while its log is open, so that others know it is alive. Another
-    run that takes it for dead takes its log in; should it wake up, its rows are put in place of what was told of them.
+    run that takes it for dead takes its log in; should it wake up, its own rows replace what the other run recorded of them.
     """
 
     def __init__(self, root: Path, *, run_id: str, job: str, leases: Leases | None = None) -> None:
@@ -78,7 +78,7 @@ class Ledger:
         self._held = ExitStack()
         self._lease: HeldLeases | None = None
         self._was_taken_in = False  # by another run, which took this one for dead
-        self._dropped: list[str] = []  # rows of which nothing is to be told
+        self._dropped: list[str] = []  # rows that do not go into ops.runs
         self._inherited: list[Killed] = []  # from an earlier run of the same id
         self._watches: dict[str, Watch] = {}
         self._lock = threading.RLock()
@@ -106,7 +106,7 @@ class Ledger:
             if place.kept:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
         except BaseException as raised:
-            error = self._traced(as_ours(raised, self.root), task)
+            error = self._traced(explained(raised, self.root), task)
             status = status_of(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
             self._end("drop" if told else "row", failed_row(row, error))
@@ -135,7 +135,7 @@ class Ledger:
         try:
             yield task
         except BaseException as raised:
-            error = self._traced(of_a_row(as_ours(raised, self.root), step, table), table)
+            error = self._traced(of_a_row(explained(raised, self.root), step, table), table)
             self._end("row", failed_row(task.row, error), began)
             if keep_going and isinstance(error, Exception) and place:
                 place.kept.append(error)

@@ -88,11 +88,11 @@ def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: 
 
 def recorded(root: Path, run_id: str) -> list[str]:
     """The tables for which a run recorded rejects or drift of a batch, sorted, as ops tables name them."""
-    told = f"run_id = '{run_id}' and batch is not null"
+    where = f"run_id = '{run_id}' and batch is not null"
     found = {
         row["table_name"]
         for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(root, one, columns=["table_name"], where=told)
+        for row in tables.rows(root, one, columns=["table_name"], where=where)
     }
     return sorted(found)
 
@@ -103,11 +103,11 @@ def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id:
     table: as ops tables name it. Under the table's lease. The number of such a batch is taken first: should the run
     only have slept, it finds it taken and commits nothing."""
     name, stored = f"{layer}.{table}", table if layer == "bronze" else f"{table}_changes"
-    told = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
+    where = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
     recorded = {
         row[BATCH]
         for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(root, one, columns=[BATCH], where=told)
+        for row in tables.rows(root, one, columns=[BATCH], where=where)
     }
     batches = {batch for batch in recorded if not batch.startswith(FOLD_BATCH)}
     if not batches:

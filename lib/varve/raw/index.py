@@ -167,11 +167,11 @@ def _forget_undone(
     names, kept = ({one.note.get(BATCH) for one in some} for some in (said, counts))
     extracts = {load.manifest for one in counts for load in loads_of(one.note)}
     table_name = f"{layer}.{table if layer == 'bronze' else table.removesuffix('_changes')}"
-    told = f"table_name = '{table_name}' and batch is not null and batch not like '{FOLD_BATCH}%'"
+    where = f"table_name = '{table_name}' and batch is not null and batch not like '{FOLD_BATCH}%'"
     recorded = {
         (row[BATCH], row["manifest"])
         for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(Path(store.root), one, columns=[f"distinct {BATCH}", "manifest"], where=told)
+        for row in tables.rows(Path(store.root), one, columns=[f"distinct {BATCH}", "manifest"], where=where)
     }
     # What another run has recorded and is about to commit holds other extracts.
     undone = {batch for batch, extract in recorded if batch not in kept and (batch in names or extract in extracts)}

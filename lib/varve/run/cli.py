@@ -42,7 +42,7 @@ from varve.ops.ending import exit_code
 from varve.run.console import Screen
 from varve.run.report import Report, State, Step
 from varve.run.run import Run
-from varve.spark.failures import as_ours
+from varve.spark.failures import explained
 
 PROJECT: Final = Path(__file__).resolve().parents[3]
 INTERRUPTED: Final = 130
@@ -138,7 +138,7 @@ def execute(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as raised:
-        error = raised if run is None else as_ours(raised, run.root)
+        error = raised if run is None else explained(raised, run.root)
         screen.error(error, trace=_trace(error, run))
         return exit_code(error)
 

@@ -118,7 +118,7 @@ class EntityLoad:
                 try:
                     manifest = dataset.manifest(number)
                 except Absent:
-                    if self.run.ledger.discarded(*lost_as(dataset, number)) is None:
+                    if self.run.ledger.decisions.discarded(*lost_as(dataset, number)) is None:
                         self.lost.append((dataset, number))
                     continue
                 scopes = [
@@ -126,7 +126,7 @@ class EntityLoad:
                     for scope in scopes_of(manifest)
                     if (not wanted or scope in wanted)
                     and not log.has(dataset.table, number, scope)
-                    and self.run.ledger.discarded(self.table, scope, manifest.id) is None
+                    and self.run.ledger.decisions.discarded(self.table, scope, manifest.id) is None
                 ]
                 if scopes:
                     found.append(Window(feed, manifest, tuple(scopes)))

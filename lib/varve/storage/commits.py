@@ -21,7 +21,6 @@ from pyspark.errors import PySparkException
 from varve.model.errors import OvertakenError
 
 RESTORE: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
-MOST_RETRIES: Final = 100  # of a commit beside those of other processes
 MARK: Final = "commit"  # in the note of a commit: what tells it from every other one
 # How Delta says that another commit was first.
 _CONFLICT: Final = re.compile(r"(Concurrent|MetadataChanged|ProtocolChanged)\w*Exception|DELTA_CONCURRENT_\w+")

@@ -27,10 +27,11 @@ from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve.model.errors import StorageError
 from varve.model.scope import SCOPE_COLUMNS
-from varve.storage.commits import MOST_RETRIES, Commit, commit_of, gone_on, options, properties_of, refused, with_mark
+from varve.storage.commits import Commit, commit_of, gone_on, options, properties_of, refused, with_mark
 from varve.storage.delta_log import LAYERS as LAYERS
 from varve.storage.delta_log import Conditions as Conditions
 from varve.storage.delta_log import DeltaLogs
+from varve.storage.small_tables import MOST_RETRIES
 
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
 SMALL_FILE: Final = 32 * 1024**2

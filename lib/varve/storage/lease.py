@@ -28,7 +28,7 @@ import msgspec
 from varve.model.errors import OvertakenError, StorageError
 from varve.storage.files import Absent, Changed, Files, Taken
 
-FOLDER: Final = "leases"
+LEASES_FOLDER: Final = "leases"
 _BEATS: Final = 3  # in the time after which a lease has expired
 _LOOKS: Final = 10  # of a waiter in that time, at least one a second
 
@@ -189,7 +189,10 @@ class Leases:
 
     def names(self) -> list[str]:
         """Every lease that there is, held or not, sorted."""
-        return [entry.key.removeprefix(f"{FOLDER}/").removesuffix(".json") for entry in self._files.list(FOLDER)]
+        return [
+            entry.key.removeprefix(f"{LEASES_FOLDER}/").removesuffix(".json")
+            for entry in self._files.list(LEASES_FOLDER)
+        ]
 
     def watch(self, name: str) -> Watch:
         """For the question whether the holder of this name is dead."""
@@ -271,7 +274,7 @@ class Leases:
 
 
 def _key(name: str) -> str:
-    return f"{FOLDER}/{name}.json"
+    return f"{LEASES_FOLDER}/{name}.json"
 
 
 def _read(files: Files, name: str) -> tuple[Lease | None, str | None]:

@@ -34,6 +34,7 @@ class Intervals:
         return place > 0 and number <= self.intervals[place - 1][1]
 
     def add(self, number: int) -> None:
+        """Add a number; intervals that meet become one."""
         if number in self:
             return
         place = bisect_right(self.intervals, number, key=lambda one: one[0])
@@ -103,6 +104,7 @@ class Loaded:
         return self.whole.get(dataset, Intervals()).absent(last)
 
     def add(self, load: Load) -> None:
+        """Remember an extract as loaded: some of its scopes, or the whole of it when none is named."""
         if load.scopes:
             self.partial.setdefault((load.dataset, load.number), set()).update(load.scopes)
         else:

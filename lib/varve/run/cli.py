@@ -61,6 +61,7 @@ class Parser(argparse.ArgumentParser):
         )  # fmt: skip
 
     def error(self, message: str) -> NoReturn:
+        """Raises UsageError: argparse would print and exit."""
         raise UsageError(message, where=self.prog, remedy=f"{self.prog} --help tells what can be said.")
 
 

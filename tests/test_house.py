@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from configparser import ConfigParser
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIB, JOBS = PROJECT / "lib", PROJECT / "jobs"
@@ -94,8 +97,7 @@ def classes_of_ours() -> dict[str, ast.ClassDef]:
 
 
 def documented_above(node: ast.ClassDef, ours: dict[str, ast.ClassDef]) -> set[str]:
-    """The methods that a class takes over with their docstrings: of its bases, and of a protocol all of whose methods it
-    has."""
+    """The methods whose docstrings a class takes over: those of its bases, and of a protocol that it fulfils."""
     fields = {one.target.id for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)}
     own = {name for name, _ in public(node)} | fields
     bases = {ast.unparse(base).partition("[")[0] for base in node.bases}
@@ -142,6 +144,106 @@ def test_a_name_means_one_thing() -> None:
                 places[name].append(name_of(file))
     twice = {name: found for name, found in places.items() if len(found) > 1 and name not in TWICE_ON_PURPOSE}
     assert twice == {}
+
+
+# --- What setup.cfg names
+
+
+HOUSE = ConfigParser()
+HOUSE.read(PROJECT / "setup.cfg", encoding="utf-8")
+OTHER_NAMES = {"pyyaml": "yaml", "delta-spark": "delta"}  # package -> the module that it brings
+COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}  # package -> what .ci/run calls
+LOADED_BY_NAME = {"duckdb-extension-delta": 'duckdb_extensions.import_extension("delta"'}  # package -> the call
+
+
+def listed(section: str, option: str) -> list[str]:
+    """The lines of an option, without comments."""
+    return [line for line in HOUSE[section][option].splitlines() if line and not line.startswith("#")]
+
+
+@cache
+def used(*folders: str) -> set[str]:
+    """The packages that these folders import, or read data of (`importlib.resources.files`)."""
+    found: set[str] = set()
+    for node in (node for folder in folders for tree in sources(PROJECT / folder).values() for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif (
+            isinstance(node, ast.Call) and ast.unparse(node.func) == "files" and isinstance(node.args[0], ast.Constant)
+        ):
+            found.add(str(node.args[0].value))
+    return {name.partition(".")[0] for name in found}
+
+
+def is_ours(module: str) -> bool:
+    """Whether a file or folder of lib has this name."""
+    place = LIB.joinpath(*module.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def requirements(section: str, option: str) -> list[str]:
+    """The names of the packages of an option."""
+    return [Requirement(line).name for line in listed(section, option)]
+
+
+@pytest.mark.parametrize("package", requirements("options", "install_requires"))
+def test_what_is_required_is_imported(package: str) -> None:
+    assert OTHER_NAMES.get(package, package.replace("-", "_")) in used("lib")
+
+
+@pytest.mark.parametrize("package", requirements("options.extras_require", "test"))
+def test_what_tests_require_is_used(package: str) -> None:
+    if package in COMMANDS:
+        assert re.search(rf"^{COMMANDS[package]}\b", (PROJECT / ".ci" / "run").read_text(encoding="utf-8"), re.M)
+    elif package in LOADED_BY_NAME:
+        assert any(LOADED_BY_NAME[package] in file.read_text(encoding="utf-8") for file in sources(PROJECT / "tests"))
+    elif package.startswith("types-"):  # what mypy knows of a module that brings no types
+        module = package.removeprefix("types-")
+        assert OTHER_NAMES.get(module, module) in used("lib", "jobs", "examples")
+    else:
+        assert package.replace("-", "_") in used("tests", "bench")
+
+
+@pytest.mark.parametrize("pattern", listed("options.package_data", "varve"))
+def test_package_data_is_there(pattern: str) -> None:
+    assert list(PLATFORM.glob(pattern))
+
+
+@pytest.mark.parametrize("section", [name for name in HOUSE.sections() if name.startswith("mypy-")])
+def test_mypy_speaks_of_what_is_imported(section: str) -> None:
+    assert section.removeprefix("mypy-").removesuffix(".*") in used(*re.split(", *", HOUSE["mypy"]["files"]))
+
+
+@pytest.mark.parametrize("marker", [line.partition(":")[0] for line in listed("tool:pytest", "markers")])
+def test_a_marker_marks_tests(marker: str) -> None:
+    assert any(f"pytest.mark.{marker}" in ast.unparse(tree) for tree in sources(PROJECT / "tests").values())
+
+
+NAMED_BY_IMPORT_LINTER = [
+    (section.removeprefix("importlinter:"), module)
+    for section in HOUSE.sections()
+    for option in ("root_packages", "containers", "source_modules", "forbidden_modules", "ignore_imports")
+    if section.startswith("importlinter") and option in HOUSE[section]
+    for line in listed(section, option)
+    for module in line.split(" -> ")
+]
+
+
+@pytest.mark.parametrize(("contract", "module"), NAMED_BY_IMPORT_LINTER)
+def test_import_linter_speaks_of_modules_that_are_there(contract: str, module: str) -> None:
+    package = module.partition(".")[0]
+    assert is_ours(module.removesuffix(".**")) if package == "varve" else importlib.util.find_spec(package)
+
+
+@pytest.mark.parametrize("section", [name for name in HOUSE.sections() if "layers" in HOUSE[name]])
+def test_every_layer_is_there(section: str) -> None:
+    [container] = listed(section, "containers")
+    layers = re.findall(r"\((\w+)\)", HOUSE[section]["layers"])
+    folder = LIB.joinpath(*container.split("."))
+    there = {path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")}
+    assert sorted(layers) == sorted(there - {"__init__"})
 
 
 # --- What the documents say of it

@@ -276,6 +276,59 @@ def test_the_way_of_a_row_is_true() -> None:
     assert sum(said.values()) <= MOST_LINES_OF_A_ROW
 
 
+GRAPH_OF_A_ROW = PROJECT / "conf" / "jobs" / "vintages.yml"
+SOURCE_OF_A_ROW = PROJECT / "conf" / "sources" / "ecb.yml"
+TABLES_OF_A_ROW = ("ecb_eurofxref_hist", "fx", "fx_rate")  # of bronze, silver and gold
+
+
+def named_by_configuration() -> set[Path]:
+    """What no file imports, because configuration names it: the jobs of the graph, the connector of the source's kind,
+    and the company's functions for the entity and the mart."""
+    bronze, entity, table = TABLES_OF_A_ROW
+    text = SOURCE_OF_A_ROW.read_text(encoding="utf-8")
+    assert f"contract: {bronze}" in text
+    kind = re.search(r"^kind: (\w+)", text, re.M)
+    assert kind
+    decorators = (f"@conform('{entity}', feed='{bronze}')", f"@mart('{table}', ")
+    transforms = {
+        file
+        for file, tree in sources(LIB / "transforms").items()
+        for node in tree.body
+        if isinstance(node, Definition)
+        for decorator in node.decorator_list
+        if f"@{ast.unparse(decorator)}".startswith(decorators)
+    }
+    jobs = re.findall(r"python_file: (\S+)", GRAPH_OF_A_ROW.read_text(encoding="utf-8"))
+    named = {(GRAPH_OF_A_ROW.parent / job).resolve() for job in jobs}
+    return named | transforms | {PLATFORM / "connect" / f"{kind[1]}.py"}
+
+
+def imported_files(file: Path) -> set[Path]:
+    """The files of lib that a file imports; of a room's `__init__` also those whose names it hands on."""
+    trees = {name_of(one): tree for one, tree in sources(LIB).items()}
+    files = {name_of(one): one for one in sources(LIB)}
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = set(imported(tree, set(trees)))
+    handed_on = {name for room in found if files[room].stem == "__init__" for name in imported(trees[room], set(trees))}
+    return {files[name] for name in found | handed_on}
+
+
+def test_each_file_on_the_way_of_a_row_is_reached() -> None:
+    """By an import of an earlier file, through the door of its room at most, or by what configuration names."""
+    named = named_by_configuration()
+    reached = {other for job in named if job.parent == JOBS for other in imported_files(job)}
+    for step in STEP.finditer(ARCHITECTURE):
+        file = PROJECT / step["file"]
+        doors = {door for door in reached if door.parent == file.parent}
+        assert file in named or file in reached or any(file in imported_files(door) for door in doors), step["file"]
+        reached |= imported_files(file)
+
+
+def test_the_steps_of_a_row_are_in_order() -> None:
+    numbers = [int(step[1]) for step in STEP.finditer(ARCHITECTURE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def rooms_imported() -> set[tuple[str, str]]:
     """(room, room that it imports) of lib/varve."""
     trees = {name_of(file): tree for file, tree in sources(PLATFORM).items()}
@@ -314,7 +367,53 @@ def test_the_picture_of_the_rooms_is_true() -> None:
     assert {room for pair in drawn for room in pair} == {room for pair in real for room in pair}
 
 
-@pytest.mark.parametrize("place", sorted(set(re.findall(r"\]\((docs/[^)#]+)|^\| `([a-z/]+)`", README, re.M))))
-def test_what_the_readme_names_is_there(place: tuple[str, str]) -> None:
-    named = place[0] or place[1]
-    assert named == "lake/" or (PROJECT / named).exists()
+def test_the_tiers_of_the_history_table_are_said_as_they_are() -> None:
+    [said] = re.findall(r"^`history_table` is built in tiers[^:]*: (.*?), the door", ARCHITECTURE, re.M | re.S)
+    tiers = [sorted(re.findall(r"`(\w+)`", tier)) for tier in said.split(" | ")]
+    lines = HOUSE["importlinter:contract:history-table"]["layers"].split("\n")
+    assert tiers == [sorted(re.findall(r"\w+", line)) for line in reversed(lines) if line]
+
+
+def test_the_table_of_rooms_lists_all_of_them() -> None:
+    listed_rooms = re.findall(r"^\| `(\w+)(?:\.py)?` \|", ARCHITECTURE, re.M)
+    assert sorted(listed_rooms) == sorted(re.findall(r"\w+", HOUSE["importlinter:contract:rooms"]["layers"]))
+
+
+@pytest.mark.parametrize("name", re.findall(r"^  participant \w+ as (\S+\.(?:py|sh))$", ARCHITECTURE, re.M))
+def test_who_takes_part_in_a_run_is_there(name: str) -> None:
+    assert (PROJECT / name).is_file() or (PLATFORM / name).is_file()
+
+
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+MADE_BY_USE = {"lake/"}  # what README names and a checkout does not have
+
+
+@pytest.mark.parametrize(
+    "place",
+    sorted({*re.findall(r"\]\((?!http)([^)#]+)", README), *re.findall(r"`((?:[a-z_]+/)+(?:[\w.]+)?)`", README)}),
+)
+def test_what_the_readme_names_is_there(place: str) -> None:
+    folders = (PROJECT, PROJECT / "conf", LIB, LIB / "transforms")  # the last two where a row of its table tells so
+    assert place in MADE_BY_USE or any((folder / place).exists() for folder in folders)
+
+
+def commands(document: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """(job or graph, its options) of every ./spark-submit.sh in a document."""
+    for line in re.findall(r"\./spark-submit\.sh +([a-z][^`\n]*)", document.read_text(encoding="utf-8")):
+        said = re.sub(r'"[^"]*"', "", line).partition("#")[0]  # without quoted values and what follows the command
+        yield said.split()[0], frozenset(re.findall(r"(?<= )--[a-z-]+", said))
+
+
+COMMANDS_SAID = sorted(
+    {(name, option) for document in DOCUMENTS for name, options in commands(document) for option in (*options, "")}
+)
+
+
+@pytest.mark.parametrize(("name", "option"), COMMANDS_SAID, ids=lambda one: one or "-")
+def test_what_the_documents_tell_to_type_is_there(name: str, option: str) -> None:
+    job, graph = JOBS / f"{name}.py", PROJECT / "conf" / "jobs" / f"{name}.yml"
+    parser = job if job.is_file() else graph
+    spelling = f'"{option}"' if parser == job else f"{{name: {option.removeprefix('--')},"
+    common = (PLATFORM / "run" / "cli.py").read_text(encoding="utf-8")
+    assert spelling in parser.read_text(encoding="utf-8") or f'"{option}"' in common or not option
+    assert parser.is_file()

@@ -211,7 +211,7 @@ def test_what_is_published_is_rolled_up_and_the_roll_up_is_only_a_cache(files: F
 
 
 def test_fields_that_appear_later(lake_dir: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("varve.raw.landing._MOST_CELLS", 2)
+    monkeypatch.setattr("varve.raw.part_writer._MOST_CELLS", 2)
     names = ["a"]
 
     def records() -> list[Framed]:

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from varve.config import Dataset, FromColumn, FromPath, ScopeRule
-from varve.framing import TypedRecords, Unreadable, texts
+from varve.framing import Framed, TypedRecords, Unreadable, texts
 from varve.model.scope import COUNTRY, ENTITY, MIXED, UNKNOWN, Scope
-from varve.raw import Landing, Manifest, Origin, Published, Record
+from varve.raw import Landing, Manifest, Origin, Published
 
 Bound = str | int | float | None
 Identity = tuple[str, str | None, Scope]  # digest, declared date and scope of a delivery
@@ -189,7 +189,7 @@ def _part(rule: str | FromPath | FromColumn, path: str, valid: str) -> str:
 
 
 def framed_into(
-    landing: Landing, known: Manifest, records: Iterable[Record | TypedRecords], names: Sequence[str], rule: ScopeRule
+    landing: Landing, known: Manifest, records: Iterable[Framed | TypedRecords], names: Sequence[str], rule: ScopeRule
 ) -> Manifest:
     """Frame the records; returns the manifest to be published, a parked one where they cannot be framed.
 
@@ -232,8 +232,8 @@ class ScopeCount:
         self._rows = 0
 
     def passing(
-        self, records: Iterable[Record | TypedRecords], names: Sequence[str]
-    ) -> Iterator[Record | TypedRecords]:
+        self, records: Iterable[Framed | TypedRecords], names: Sequence[str]
+    ) -> Iterator[Framed | TypedRecords]:
         """The same records, counted. Raises MissingScopeColumn at the end when there are records and no such column."""
         for record in records:
             if isinstance(record, TypedRecords):

@@ -27,6 +27,7 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> Stamp:
+        """What the file system says of a file now. Raises OSError when it is gone."""
         found = path.stat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
@@ -54,12 +55,14 @@ class Known:
 
     @classmethod
     def of(cls, published: Iterable[Published]) -> Known:
+        """What these extracts make known. published: in the order of their numbers."""
         known = cls()
         for one in published:
             known.add(one)
         return known
 
     def add(self, manifest: Published) -> None:
+        """Remember one more delivery, the last one of its path from now on."""
         self.last[manifest.origin.path] = manifest
         self.identities.add(_identity(manifest))
         if manifest.bounds is not None and manifest.status == "landed":

@@ -32,7 +32,7 @@ from varve.ops.decisions import Decisions
 from varve.ops.ending import PRECEDENCE, exit_code, failed_row, of_a_row, status_of
 from varve.ops.journal import Decision, Event, RecoveredLog, Row
 from varve.ops.task import Task
-from varve.spark.failures import as_ours
+from varve.spark.failures import explained
 from varve.storage import Disk, HeldLeases, Holder, Leases, Watch, lease
 
 
@@ -50,7 +50,7 @@ class _Place:
 
     task: str
     attempt: int
-    kept: list[BaseException]  # errors of tasks that were told to keep going
+    kept: list[BaseException]  # errors of tasks with keep_going
 
 
 _here: ContextVar[_Place | None] = ContextVar("varve_task", default=None)
@@ -109,7 +109,7 @@ class Ledger:
             if place.kept:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
         except BaseException as raised:
-            error = self._traced(as_ours(raised, self.root), task)
+            error = self._traced(explained(raised, self.root), task)
             status = status_of(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
             self._end("drop" if told else "row", failed_row(row, error))
@@ -138,7 +138,7 @@ class Ledger:
         try:
             yield task
         except BaseException as raised:
-            error = self._traced(of_a_row(as_ours(raised, self.root), step, table), table)
+            error = self._traced(of_a_row(explained(raised, self.root), step, table), table)
             self._end("row", failed_row(task.row, error), began)
             if keep_going and isinstance(error, Exception) and place:
                 place.kept.append(error)

@@ -312,8 +312,8 @@ class EntityLoad:
 
         A fold that died after it had told tells again: once is enough."""
         batch = f"{FOLD_BATCH}{head}"
-        told = f"table_name = '{self.table}' and batch = '{batch}'"
-        if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=told):
+        where = f"table_name = '{self.table}' and batch = '{batch}'"
+        if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=where):
             return
         run_id, now = self.run.run_id, datetime.now(UTC)
         rows = [contradiction(one, table=self.table, batch=batch, run_id=run_id, at=now) for one in statements]

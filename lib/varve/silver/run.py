@@ -48,7 +48,8 @@ def load_entity(
     with load.run.lease(load.table):
         load.forget()
         windows = load.windows(wanted)
-        if windows and load.history.outgrown():  # rebuilt first, so that the ledger shows it: append() would do it too
+        # Rebuilt first, so that the ledger shows it: append() would rebuild silently when it widens the log.
+        if windows and load.history.reason_to_rebuild():
             fold_entity(load)
         with ScopeTasks(load.run.ledger, STEP, load.table) as tasks:
             run = _Run(load, tasks, decision)

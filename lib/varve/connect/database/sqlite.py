@@ -224,6 +224,7 @@ class Table:
         return f"SELECT {self._names}{mark} FROM {self.name}{self._where(window)} ORDER BY {order}"
 
     def rows(self, window: CursorWindow | None = None) -> Iterator[Row]:
+        """The rows of `select`, one by one. window: None = the whole table."""
         yield from self.database.execute(self.select(window), {} if window is None else asdict(window))
 
     def newest(self) -> Bound:

@@ -132,7 +132,6 @@ def test_whatever_is_public_has_a_docstring(folder: Path) -> None:
 
 TWICE_ON_PURPOSE = {
     "main": "what `python -m` runs",
-    "framed": "one per format, behind framing.framed",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 import pyarrow.parquet as pq
 
-from varve.framing import Framed, TypedRecords
+from varve.framing import FramedRecord, TypedRecords
 from varve.model.errors import OvertakenError, StorageError
 from varve.raw.attempts import Attempt, announce, attempts_folder, clear_dead, remove_attempt
 from varve.raw.catalog import Catalog, RawDataset
@@ -150,7 +150,7 @@ class Landing:
     def _received(self, path: str) -> Path:
         return self._work / f"received-{self._token}-{path.rpartition('/')[2][-100:]}"
 
-    def frame(self, records: Iterable[Framed | TypedRecords], names: Sequence[str]) -> tuple[int, int]:
+    def frame(self, records: Iterable[FramedRecord | TypedRecords], names: Sequence[str]) -> tuple[int, int]:
         """Write the records, good ones and rejects apart; returns how many there were of each: (rows, rejected).
 
         records: either texts one by one or typed in batches, beside rejects; names: of the fields, may grow while the

@@ -27,9 +27,15 @@ from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve.model.errors import StorageError
 from varve.model.scope import SCOPE_COLUMNS
-from varve.storage.commits import Commit, commit_of, gone_on, options, properties_of, refused, with_mark
-from varve.storage.delta_log import LAYERS as LAYERS
-from varve.storage.delta_log import Conditions as Conditions
+from varve.storage.commits import (
+    Commit,
+    commit_of,
+    conflicts_as_overtaken,
+    overtaken,
+    properties_with_txn,
+    with_mark,
+    writer_options,
+)
 from varve.storage.delta_log import DeltaLogs
 from varve.storage.small_tables import MOST_RETRIES
 
@@ -109,12 +115,12 @@ class Store(DeltaLogs):
         before, marked = (None if log is None else log.version()), with_mark(note)
         if log is not None and self._is_reached(log, layer, table, txn, version, is_fenced):
             return Commit()
-        writer = rows.write.format("delta").mode("append").options(**options(txn, version, marked))
+        writer = rows.write.format("delta").mode("append").options(**writer_options(txn, version, marked))
         if before is not None:
             writer = writer.option("mergeSchema", "true")
         else:
             writer = writer.partitionBy(*partition_by).options(**(properties or {}))
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             writer.save(self.path(layer, table))
         return self._written(layer, table, before, marked)
 
@@ -127,10 +133,10 @@ class Store(DeltaLogs):
         before, marked = log.version(), with_mark(note)
         if self._is_reached(log, layer, table, txn, version, is_fenced):
             return Commit()
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             deltalake.write_deltalake(
                 log, _arrow(rows, schema), mode="append", schema_mode="merge",
-                commit_properties=properties_of(txn, version, marked),
+                commit_properties=properties_with_txn(txn, version, marked),
             )  # fmt: skip
         return self._written(layer, table, before, marked)
 
@@ -200,12 +206,12 @@ class Store(DeltaLogs):
 
         based_on: the version that the rows were made from; raises StorageError when the table has gone on since."""
         before, marked = self._still(layer, table, based_on), with_mark(note)
-        writer = rows.write.format("delta").mode("overwrite").options(**options(txn, version, marked))
+        writer = rows.write.format("delta").mode("overwrite").options(**writer_options(txn, version, marked))
         if where is not None:
             writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             writer.save(self.path(layer, table))
         return self._written(layer, table, before, marked, based_on=based_on)
 
@@ -234,7 +240,7 @@ class Store(DeltaLogs):
         """
         before, marked = self._still(layer, table, based_on), with_mark(note)
         values = {column: f"new.{column}" for column in columns}
-        with self._session_of_its_own(txn, version, marked) as session, refused(layer, table):
+        with self._session_of_its_own(txn, version, marked) as session, conflicts_as_overtaken(layer, table):
             session.conf.set("spark.databricks.delta.merge.materializeSource", "none")
             # The join keeps every row of the source, so it cannot be broadcast; hashing it spares a sort of the table.
             session.conf.set("spark.sql.adaptive.enabled", "true")
@@ -254,28 +260,28 @@ class Store(DeltaLogs):
         log = self._present(layer, table)
         before, marked = log.version(), with_mark(note)
         self._is_reached(log, layer, table, txn, version if is_fenced else version + 1, is_fenced=True)
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             log.create_write_transaction(
-                [], mode="append", schema=log.schema(), commit_properties=properties_of(txn, version, marked)
+                [], mode="append", schema=log.schema(), commit_properties=properties_with_txn(txn, version, marked)
             )
         return self._written(layer, table, before, marked)
 
     def remove(self, where: Column, layer: str, table: str, *, note: Mapping[str, Any]) -> int:
         """Delete rows in one commit, and return how many. No row: no commit."""
         before, marked = self.version(layer, table), with_mark(note)
-        with self._session_of_its_own(None, 0, marked) as session, refused(layer, table):
+        with self._session_of_its_own(None, 0, marked) as session, conflicts_as_overtaken(layer, table):
             DeltaTable.forPath(session, self.path(layer, table)).delete(where)
-        commit = self.found(layer, table, before, marked)
+        commit = self.commit_with_mark(layer, table, before, marked)
         return 0 if commit is None else int(commit.get("operationMetrics", {}).get("numDeletedRows", 0))
 
     def compact(self, layer: str, table: str, *, note: Mapping[str, Any]) -> Commit:
         """Put small files of a partition together and purge deleted rows, in one commit. Nothing to do: no commit."""
         before, marked = self.version(layer, table), with_mark(note)
-        with self._session_of_its_own(None, 0, marked) as session, refused(layer, table):
+        with self._session_of_its_own(None, 0, marked) as session, conflicts_as_overtaken(layer, table):
             session.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_FILE))
             session.conf.set("spark.databricks.delta.optimize.maxFileSize", str(LARGE_FILE))
             session.sql(f"OPTIMIZE delta.`{self.path(layer, table)}`").collect()
-        commit = self.found(layer, table, before, marked)
+        commit = self.commit_with_mark(layer, table, before, marked)
         return Commit() if commit is None else commit_of(commit)
 
     def vacuum(self, layer: str, table: str, *, keep: timedelta | None = None) -> None:
@@ -319,14 +325,14 @@ class Store(DeltaLogs):
         if reached is None or reached < version:
             return False
         if is_fenced:
-            raise gone_on(f"{layer}.{table}", f"{txn} at {reached}", f"below {version}")
+            raise overtaken(f"{layer}.{table}", f"{txn} at {reached}", f"below {version}")
         return True
 
     def _still(self, layer: str, table: str, based_on: int | None) -> int | None:
         """The version of the table, once it is known to be the one that a write was based on."""
         now = self.version(layer, table)
         if based_on is not None and now != based_on:
-            raise gone_on(f"{layer}.{table}", f"version {now}", f"version {based_on}")
+            raise overtaken(f"{layer}.{table}", f"version {now}", f"version {based_on}")
         return now
 
     def _written(
@@ -336,12 +342,12 @@ class Store(DeltaLogs):
 
         based_on: see `replace`. Delta begins to watch for other commits some moments after `_still` has looked: what
         came in between is brought back."""
-        commit = self.found(layer, table, before, note)
+        commit = self.commit_with_mark(layer, table, before, note)
         if commit is None:
-            raise gone_on(f"{layer}.{table}", "no commit of this run", "one that carries its mark")
+            raise overtaken(f"{layer}.{table}", "no commit of this run", "one that carries its mark")
         if based_on is not None and (seen := commit.get("readVersion")) != based_on:
             DeltaTable.forPath(self.spark, self.path(layer, table)).restoreToVersion(commit["version"] - 1)
-            raise gone_on(f"{layer}.{table}", f"version {seen}", f"version {based_on}")
+            raise overtaken(f"{layer}.{table}", f"version {seen}", f"version {based_on}")
         return commit_of(commit)
 
 

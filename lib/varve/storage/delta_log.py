@@ -78,8 +78,8 @@ class DeltaLogs:
         return log is not None and log.history(1)[0].get("operation") == RESTORE
 
     def notes(self, layer: str, table: str, *, since: int) -> dict[int, dict[str, Any]]:
-        """What every commit after version `since` said of itself, by its version; `{}` of one that said nothing."""
-        return {said.version: dict(said.note) for said in self.commits(layer, table, since=since)}
+        """The notes of all commits after version `since`, by version; `{}` of one without a note."""
+        return {commit.version: dict(commit.note) for commit in self.commits(layer, table, since=since)}
 
     def commits(self, layer: str, table: str, *, since: int = -1) -> list[CommitNote]:
         """The commits after version `since` that the Delta log still has, oldest first."""
@@ -151,7 +151,7 @@ class DeltaLogs:
                 remedy=mending(Path(self.root), layer, table) if version is None else None,
             ) from error
 
-    def found(
+    def commit_with_mark(
         self, layer: str, table: str, before: int | None, note: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:  # fmt: skip
         """The commit after version `before` that carries the mark of a note, None when there is none."""

@@ -26,23 +26,12 @@ from pydantic import Field
 from varve.config import Dataset, FromColumn, ScopeRule
 from varve.config.sources import PathPattern, absolute
 from varve.connect._connector import Connector, Discovered, Finding, Plan
-from varve.connect._takes import (
-    BadDate,
-    Bound,
-    Known,
-    Stamp,
-    declared_date,
-    draft,
-    extract_id,
-    folder_scope,
-    framed_into,
-    moment_of,
-    parked,
-    sha256,
-)
+from varve.connect._known import Known, Stamp, sha256
+from varve.connect._scopes import folder_scope
+from varve.connect._takes import BadDate, Bound, declared_date, draft, extract_id, framed_into, moment_of, parked
 from varve.connect.database._tables import DatabaseSource, TableOptions
 from varve.connect.database._windows import CursorWindow, Overlap
-from varve.framing import Framed, TypedRecords
+from varve.framing import FramedRecord, TypedRecords
 from varve.model.errors import ParkedError, SourceError
 from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
@@ -121,7 +110,7 @@ class TableTake:
     path: Path
     relative: str
     stamp: Stamp
-    looks_taken: bool
+    looks_unchanged: bool
     declared: str | None
     scope: Scope
     known: Known
@@ -143,14 +132,14 @@ class TableTake:
 
     def _snapshot(self, table: Table) -> Manifest | None:
         """All rows, unless they are those that landed last: their digest is taken while they are written."""
-        if self.looks_taken and self.known.holds(self.relative, table.digest()):
+        if self.looks_unchanged and self.known.has_digest(self.relative, table.digest()):
             return None
-        known = self._draft(extract_id(*self._names, self.relative, self.declared, self.known.before(self.relative)))
+        known = self._draft(extract_id(*self._names, self.relative, self.declared, self.known.last_id(self.relative)))
         total = table.hash()
         with self.publisher.landing(known) as landing:
             framed = self._framed(landing, known, table, _hashed(table.rows(), total))
             framed = msgspec.structs.replace(framed, origin=self.stamp.origin(self.relative, total.hexdigest()))
-            return None if self.known.has(framed) else landing.publish(framed)
+            return None if self.known.is_known(framed) else landing.publish(framed)
 
     def _window(self, table: Table) -> Manifest | None:
         """The rows between the last bound and the newest that did not land yet."""
@@ -177,9 +166,9 @@ class TableTake:
         return framed_into(landing, known, batches, table.columns, self.dataset.scope)
 
     def _parked(self, reason: str) -> Manifest | None:
-        id_ = extract_id(*self._names, self.relative, self.declared, self.known.before(self.relative))
+        id_ = extract_id(*self._names, self.relative, self.declared, self.known.last_id(self.relative))
         known = msgspec.structs.replace(self._draft(id_), origin=self.stamp.origin(self.relative, sha256(self.path)))
-        if self.known.has(known):
+        if self.known.is_known(known):
             return None
         with self.publisher.landing(known) as landing:
             return landing.publish(parked(known, reason))
@@ -288,7 +277,9 @@ def _type(said: str, declared: str) -> pa.DataType:
     return _TYPES.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
 
 
-def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]) -> Iterator[Framed | TypedRecords]:
+def _batches(
+    rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]
+) -> Iterator[FramedRecord | TypedRecords]:
     """The rows in batches, at least one; a row whose text is not UTF-8 is rejected."""
     size, position = max(1, _MOST_CELLS // len(names)), 1
     while (held := list(islice(rows, size))) or position == 1:
@@ -312,12 +303,12 @@ def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) ->
     return TypedRecords(pa.array([at for at, _ in numbered], pa.int64()), fields)
 
 
-def _reject(position: int, row: Row, names: list[str]) -> Framed | None:
+def _reject(position: int, row: Row, names: list[str]) -> FramedRecord | None:
     values = [_text(value) for value in row]
     shown = [v and v.encode("utf-8", "backslashreplace").decode() for v in values]
     wrong = [n for n, v, s in zip(names, values, shown, strict=True) if v != s]
     text = msgspec.json.encode(dict(zip(names, shown, strict=True))).decode()
-    return Framed(position, text, reason=f"the text in {wrong[0]} is not UTF-8") if wrong else None
+    return FramedRecord(position, text, reason=f"the text in {wrong[0]} is not UTF-8") if wrong else None
 
 
 def _text(value: Value) -> str | None:
@@ -343,7 +334,7 @@ def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expec
         stamp = Stamp.of(path)
         log = path.with_name(f"{path.name}-wal")
         is_quiet = not (log.exists() and log.stat().st_size)
-        if is_quiet and memory.untouched(relative, stamp):
+        if is_quiet and memory.is_unchanged(relative, stamp):
             continue
         try:
             declared = declared_date(source.declared_date, relative)
@@ -351,9 +342,11 @@ def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expec
             notes.append(f"{relative} is ignored: {error}")
             continue
         scope = folder_scope(dataset.scope, relative)
-        looks_taken = is_quiet and memory.looks_taken(relative, stamp)
+        looks_unchanged = is_quiet and memory.looks_unchanged(relative, stamp)
         takes.append(
-            TableTake(publisher, dataset, table, options, path, relative, stamp, looks_taken, declared, scope, memory)
+            TableTake(
+                publisher, dataset, table, options, path, relative, stamp, looks_unchanged, declared, scope, memory
+            )
         )
     takes.sort(key=lambda take: (take.declared or "", take.relative))
     return Plan(takes, notes)

@@ -376,6 +376,8 @@ def test_the_tiers_of_the_history_table_are_said_as_they_are() -> None:
 def test_the_table_of_rooms_lists_all_of_them() -> None:
     listed_rooms = re.findall(r"^\| `(\w+)(?:\.py)?` \|", ARCHITECTURE, re.M)
     assert sorted(listed_rooms) == sorted(re.findall(r"\w+", HOUSE["importlinter:contract:rooms"]["layers"]))
+    place = {room: number for number, room in enumerate(listed_rooms)}
+    assert {(one, other) for one, other in rooms_imported() if place[one] < place[other]} == set(), "not above it"
 
 
 @pytest.mark.parametrize("name", re.findall(r"^  participant \w+ as (\S+\.(?:py|sh))$", ARCHITECTURE, re.M))

@@ -21,12 +21,12 @@ _ANEW: Final = "made anew"  # how the reason of a fold begins that read the whol
 
 # Of every (step, table, scope) the last row of each status, and the last runs whole.
 _TOLD: Final = f"""
-run_id IN (SELECT run_id FROM ops GROUP BY run_id ORDER BY max(started_at) DESC LIMIT {RUNS}) OR
+run_id IN (SELECT run_id FROM stored GROUP BY run_id ORDER BY max(started_at) DESC LIMIT {RUNS}) OR
 id IN (
   SELECT id FROM (
     SELECT id, row_number() OVER (
       PARTITION BY step, table_name, scope, status, coalesce(reason, '') LIKE '{_ANEW}%' ORDER BY started_at DESC
-    ) AS place FROM ops WHERE table_name IS NOT NULL
+    ) AS place FROM stored WHERE table_name IS NOT NULL
   ) WHERE place = 1
 )"""
 

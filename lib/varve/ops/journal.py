@@ -21,7 +21,7 @@ from varve.model.errors import StorageError
 from varve.ops import tables
 from varve.storage import Files, Lines
 
-Status = Literal["running", "done", "skipped", "parked", "failed"]
+RowStatus = Literal["running", "done", "skipped", "parked", "failed"]
 DecisionVerdict = Literal["accept", "discard"]
 
 KILLED: Final = "the run was killed before this task ended; the next run does again what is not committed"
@@ -39,7 +39,7 @@ class Row:
     attempt: int
     table_name: str | None
     scope: str | None
-    status: Status
+    status: RowStatus
     started_at: datetime
     manifests: tuple[str, ...] = ()
     fingerprint: str | None = None

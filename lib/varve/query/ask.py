@@ -27,9 +27,9 @@ from varve.model.clock import utc
 from varve.model.errors import UsageError
 from varve.spark.failures import explained
 from varve.storage.delta import Store
+from varve.storage.delta_log import LAYERS
 
 AUTO_CDC: Final = "__auto_cdc"
-LAYERS: Final = ("bronze", "silver", "gold", "ops")
 READS: Final = ("select", "with", "from", "values", "table", "describe", "desc", "show", "explain")
 _NAME: Final = re.compile(rf"`?\b({'|'.join(LAYERS)})`?\s*\.\s*`?([A-Za-z0-9_]+)`?", re.IGNORECASE)
 _SOURCE: Final = re.compile(rf"\b(?:from|join)\s+{_NAME.pattern}", re.IGNORECASE)

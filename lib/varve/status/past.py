@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from varve.ops import journal, tables
-from varve.ops.journal import Row, Status
+from varve.ops.journal import Row, RowStatus
 from varve.ops.ledger import RUN
 from varve.run.run import Run
 from varve.status.facts import End, Failure, PastRun
@@ -68,7 +68,7 @@ class Past:
         stand until somebody restates or retracts, or the versions are made anew."""
         return self._open("parked")
 
-    def _open(self, status: Status) -> list[Row]:
+    def _open(self, status: RowStatus) -> list[Row]:
         return [
             row
             for place, row in enumerate(self.rows)

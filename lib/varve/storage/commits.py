@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 
 from varve.model.errors import OvertakenError
 
-RESTORE: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
+RESTORE_OPERATION: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
 MARK: Final = "commit"  # in the note of a commit: what tells it from every other one
 # How Delta says that another commit was first.
 _CONFLICT: Final = re.compile(r"(Concurrent|MetadataChanged|ProtocolChanged)\w*Exception|DELTA_CONCURRENT_\w+")
@@ -72,7 +72,7 @@ def commit_note(commit: Mapping[str, Any]) -> CommitNote:
     """What a row of a table's history says of its commit."""
     operation = str(commit.get("operation", ""))
     restored = None
-    if operation == RESTORE:
+    if operation == RESTORE_OPERATION:
         version = str((commit.get("operationParameters") or {}).get("version"))
         restored = int(version) if version.isdigit() else -1
     return CommitNote(commit["version"], note_of(commit), operation, restored)

@@ -49,7 +49,12 @@ _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class Store(DeltaLogs):
-    """The Delta tables under one root. `session` gives the Spark session when a job is needed, not before."""
+    """The Delta tables under one root, read and written. A table is named by layer and table.
+
+    Every write is one commit, and raises OvertakenError when another commit was first: nothing of it is kept then.
+    Reading and deciding raise StorageError for a table that is absent or broken. `note` is what the commit says of
+    itself, as JSON; `txn` and `version` are Delta's transaction, which commits once.
+    """
 
     def __init__(self, session: Callable[[], SparkSession], root: str | Path) -> None:
         """session: gives the Spark session; root: the lake's folder."""
@@ -79,14 +84,14 @@ class Store(DeltaLogs):
             ) from error
 
     def frame(self, rows: Sequence[tuple[object, ...]], schema: StructType | str) -> DataFrame:
-        """A few rows of our own as a frame: local rows of the plan, without a Python worker."""
+        """A few rows as a frame with this schema (or DDL text): local rows of the plan, without a Python worker."""
         spark = self.spark  # a DDL text is parsed by the JVM
         fields = _parse_datatype_string(schema) if isinstance(schema, str) else schema
         assert isinstance(fields, StructType)
         return spark.createDataFrame(_arrow(rows, fields), fields)
 
     def read_files(self, layer: str, table: str, files: Sequence[Mapping[str, Any]]) -> DataFrame:
-        """The rows of some files of a table that has no deletion vectors."""
+        """The rows of some files of a table without deletion vectors. files: as `files` gives them, at least one."""
         root = self.path(layer, table)
         schema = self.read(layer, table).schema
         return self.spark.read.schema(schema).option("basePath", root).parquet(*[f"{root}/{f['path']}" for f in files])

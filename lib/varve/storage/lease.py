@@ -200,7 +200,7 @@ class Leases:
 
     def _taken(self, name: str, until: float) -> _Held:
         """Take the lease of this name as soon as nobody else has it."""
-        watch, told = self.watch(name), None
+        watch, informed = self.watch(name), None
         while True:
             if watch.is_dead():
                 lease = Lease(
@@ -217,8 +217,8 @@ class Leases:
                     found=f"{watch.lease} (run {watch.lease.holder.run_id}), after waiting {self._wait:g} s",
                     remedy="Run again when that has ended, or stop it: what it did not finish is done then.",
                 )  # fmt: skip
-            if told != watch.lease.token:
-                told = watch.lease.token
+            if informed != watch.lease.token:
+                informed = watch.lease.token
                 self._tell(f"waiting for {name}: held by {watch.lease}")
             time.sleep(max(0.01, min(1.0, watch.lease.seconds / _LOOKS, until - time.monotonic())))
 
@@ -306,8 +306,8 @@ def _space() -> str | None:
 def _started(pid: int) -> str | None:
     """When the process started, in ticks since boot; None if it has ended, also before its parent took note of it."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    state, *fields = told.rpartition(")")[2].split()
+    state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]

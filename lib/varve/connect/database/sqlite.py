@@ -37,7 +37,7 @@ from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
 
 Value = str | int | float | bytes | None
-Row = tuple[Value, ...]
+Values = tuple[Value, ...]
 
 _TYPES: Final = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}
 _MOST_CELLS: Final = 1_000_000  # of one batch in memory
@@ -159,7 +159,12 @@ class TableTake:
             return landing.publish(framed)
 
     def _framed(
-        self, landing: Landing, known: Manifest, table: Table, rows: Iterator[Row], window: CursorWindow | None = None
+        self,
+        landing: Landing,
+        known: Manifest,
+        table: Table,
+        rows: Iterator[Values],
+        window: CursorWindow | None = None,
     ) -> Manifest:
         known = msgspec.structs.replace(known, query=table.select(window))
         batches = _batches(rows, table.columns, table.types(window))
@@ -223,7 +228,7 @@ class Table:
         order = ", ".join(_quoted(c) for c in self.order)
         return f"SELECT {self._names}{mark} FROM {self.name}{self._where(window)} ORDER BY {order}"
 
-    def rows(self, window: CursorWindow | None = None) -> Iterator[Row]:
+    def rows(self, window: CursorWindow | None = None) -> Iterator[Values]:
         """The rows of `select`, one by one. window: None = the whole table."""
         yield from self.database.execute(self.select(window), {} if window is None else asdict(window))
 
@@ -261,7 +266,7 @@ class Table:
         return f" WHERE {self.cursor} IS NULL OR ({lower}{self.cursor} <= :upper)"
 
 
-def _hashed(rows: Iterator[Row], total: hashlib._Hash) -> Iterator[Row]:
+def _hashed(rows: Iterator[Values], total: hashlib._Hash) -> Iterator[Values]:
     """The same rows, added to the digest."""
     for row in rows:
         total.update(repr(row).encode("utf-8", "surrogatepass"))
@@ -278,7 +283,7 @@ def _type(said: str, declared: str) -> pa.DataType:
 
 
 def _batches(
-    rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]
+    rows: Iterator[Values], names: list[str], types: Sequence[pa.DataType]
 ) -> Iterator[FramedRecord | TypedRecords]:
     """The rows in batches, at least one; a row whose text is not UTF-8 is rejected."""
     size, position = max(1, _MOST_CELLS // len(names)), 1
@@ -294,7 +299,7 @@ def _batches(
             yield _batch([(at, row) for at, row in numbered if at not in bad], types)
 
 
-def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) -> TypedRecords:
+def _batch(numbered: Sequence[tuple[int, Values]], types: Sequence[pa.DataType]) -> TypedRecords:
     columns = zip(*(row for _, row in numbered), strict=True) if numbered else ((),) * len(types)
     fields = [
         pa.array(map(_text, values) if kind == pa.string() else values, kind)
@@ -303,7 +308,7 @@ def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) ->
     return TypedRecords(pa.array([at for at, _ in numbered], pa.int64()), fields)
 
 
-def _reject(position: int, row: Row, names: list[str]) -> FramedRecord | None:
+def _reject(position: int, row: Values, names: list[str]) -> FramedRecord | None:
     values = [_text(value) for value in row]
     shown = [v and v.encode("utf-8", "backslashreplace").decode() for v in values]
     wrong = [n for n, v, s in zip(names, values, shown, strict=True) if v != s]

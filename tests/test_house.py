@@ -398,6 +398,18 @@ def test_what_the_readme_names_is_there(place: str) -> None:
     assert place in MADE_BY_USE or any((folder / place).exists() for folder in folders)
 
 
+def headings(document: Path) -> set[str]:
+    """The headings of a document, as links to them are spelt."""
+    found = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_to_headings_lead_somewhere(document: Path) -> None:
+    for place, heading in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", document.read_text(encoding="utf-8")):
+        assert heading in headings((document.parent / place).resolve() if place else document)
+
+
 def commands(document: Path) -> Iterator[tuple[str, frozenset[str]]]:
     """(job or graph, its options) of every ./spark-submit.sh in a document."""
     for line in re.findall(r"\./spark-submit\.sh +([a-z][^`\n]*)", document.read_text(encoding="utf-8")):

@@ -245,7 +245,7 @@ def stop(told: str, point: str, of: str = "", how: str = "stop", *, is_slow: boo
         stop("extract, before it publishes", "Landing.publish", is_slow=False),
         stop("extract, before it reads", "Landing.receive"),
         stop("extract, before it keeps what it read", "Landing.keep"),
-        stop("extract, between its files", "Landing.put"),
+        stop("extract, between its files", "Landing._put_part"),
         stop("extract, at its number", "Publisher.take_number"),
         stop("bronze, between rejects and commit", "Store.append", "shop_ticket", is_slow=False),
         stop("bronze, before the rejects", "Store.append_shared", "rejects"),

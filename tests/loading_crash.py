@@ -95,7 +95,7 @@ def main(root: str, mark: str, job: str, *point: str) -> None:
     from varve.spark import session
 
     session.build(SETTINGS, app="crash")
-    setattr(cli, "Lake", Opened)  # noqa: B010
+    setattr(cli, "Run", Opened)  # noqa: B010
 
     def die() -> None:
         Path(mark).write_text(point[0], encoding="utf-8")

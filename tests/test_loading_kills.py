@@ -50,7 +50,7 @@ def opened(shared_spark: SparkSession) -> Any:
     """Runs of jobs open the session of the tests in the thread that has it, and leave it open."""
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cli, "Lake", Opened)
+        patched.setattr(cli, "Run", Opened)
         yield
 
 

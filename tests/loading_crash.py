@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from varve.bronze.load import BronzeLoad
+from varve.bronze.recording import Recording
 from varve.history_table import HistoryTable
 from varve.run import cli
 from varve.run.cli import launch
@@ -35,8 +35,8 @@ class Point:
 
 
 POINTS: Final = {
-    "bronze, decided": Point("bronze", BronzeLoad, "_record_drift"),
-    "bronze, drift recorded": Point("bronze", BronzeLoad, "_record_rejects"),
+    "bronze, decided": Point("bronze", Recording, "record_drift"),
+    "bronze, drift recorded": Point("bronze", Recording, "record_rejects"),
     "bronze, rejects recorded": Point("bronze", Store, "append"),
     "bronze, staged": Point("bronze", Store, "append", "staged"),
     "bronze, committed": Point("bronze", Store, "append", "after"),

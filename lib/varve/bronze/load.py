@@ -192,9 +192,7 @@ class BronzeLoad:
         except BaseException:
             withdraw(self.store, LAYER, self.table, batch, table_name=f"{LAYER}.{self.table}")
             raise
-        loaded.number = batch.number
-        for load in batch.loads:
-            loaded.add(load)
+        loaded.add_batch(batch)
         rows = sum(good for good, _ in counts.values())
         if commit.rows != rows:
             raise DefectError(
@@ -222,7 +220,7 @@ class BronzeLoad:
     # --- one batch --------------------------------------------------------------------------------------------
 
     def _typed(self, manifests: Sequence[Manifest]) -> DataFrame:
-        """All records of the manifests, typed, see `bronze.typed`."""
+        """All records of the manifests, typed, see `typing.typed`."""
         frames = []
         for shape, alike in groupby(sorted(manifests, key=_shape), key=_shape):
             extracts = list(alike)

@@ -16,7 +16,8 @@ from varve.bronze.typing import Drift, drift, rejects_of
 from varve.model.contract import Contract
 from varve.ops import tables
 from varve.raw import Manifest
-from varve.raw.batch import BATCH, Batch
+from varve.raw.batch import Batch
+from varve.raw.rejects import keep_rejects, reject_rows
 from varve.run.run import Run
 
 
@@ -45,21 +46,14 @@ class Recording:
             named = records.withColumns({"rule": F.lit("framing"), "reason": F.col("_reason")})
             parts.append(self._rejects(batch, named, "landing"))
         if parts:
-            rows = reduce(DataFrame.unionByName, parts)
-            self.store.append_shared(rows, "ops", tables.REJECTS, note={"kind": "rejects", BATCH: batch.name})
+            keep_rejects(self.store, reduce(DataFrame.unionByName, parts), batch)
 
     def _rejects(self, batch: Batch, rejects: DataFrame, stage: str) -> DataFrame:
         personal = any(column.personal for column in self.contract.columns)
-        values = {
-            "table_name": F.lit(f"bronze.{self.table}"), "scope_country": F.col("scope_country"),
-            "scope_entity": F.col("scope_entity"), "stage": F.lit(stage), "batch": F.lit(batch.name),
-            "manifest": F.col("_manifest"), "file": F.col("_file"), "position": F.col("_position"),
-            "rule": F.col("rule"), "reason": F.col("reason"), "record": F.lit(None) if personal else F.col("_record"),
-            "run_id": F.lit(self.run.run_id), "rejected_at": F.lit(datetime.now(UTC)),
-        }  # fmt: skip
-        return rejects.select(
-            *(values[name].cast(kind).alias(name) for name, kind in tables.COLUMNS[tables.REJECTS].items())
-        )
+        return reject_rows(
+            rejects, batch, table_name=f"bronze.{self.table}", stage=stage, rule=F.col("rule"), reason=F.col("reason"),
+            record=F.lit(None) if personal else F.col("_record"),
+        )  # fmt: skip
 
     def record_drift(self, batch: Batch, manifests: Iterable[Manifest]) -> None:
         """Keep how the columns of the extracts differ from the contract's."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Final
 
 from pyspark.sql import Column, DataFrame, Observation
@@ -306,10 +306,10 @@ def _is_later(files: Sequence[Mapping[str, Any]], than: Sequence[Mapping[str, An
 class Readable(Tables):
     """The tables of an entity, and how they are read with what is pending applied."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """See `Tables`."""
-        super().__init__(*args, **options)
-        self.pending = Pending(self)
+    @cached_property
+    def pending(self) -> Pending:
+        """What the versions lack, with the answers that it remembers."""
+        return Pending(self)
 
     def read(self, *, is_narrow: bool = False) -> DataFrame:
         """The versions with every change applied, folded or not: never stale.

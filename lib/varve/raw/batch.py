@@ -81,20 +81,21 @@ def forget(root: Path, table_name: str, batch: str) -> None:
 
 
 def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: str) -> None:
-    """Remove what was recorded before a batch that failed, unless it was committed: an error may come behind that."""
+    """Remove what was recorded before a batch that failed, unless it was committed: an error may come after that."""
     if batch.name not in {commit.note.get(BATCH) for commit in store.commits(layer, table)}:
         forget(Path(store.root), table_name, batch.name)
+
+
+def recorded_rows(root: Path, columns: Sequence[str], where: str) -> Iterator[dict[str, Any]]:
+    """Rows of ops.rejects and ops.drift, as column -> value. where: an SQL predicate."""
+    for table in (tables.REJECTS, tables.DRIFT):
+        yield from tables.rows(root, table, columns=columns, where=where)
 
 
 def recorded(root: Path, run_id: str) -> list[str]:
     """The tables for which a run recorded rejects or drift of a batch, sorted, as ops tables name them."""
     where = f"run_id = '{run_id}' and batch is not null"
-    found = {
-        row["table_name"]
-        for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(root, one, columns=["table_name"], where=where)
-    }
-    return sorted(found)
+    return sorted({row["table_name"] for row in recorded_rows(root, ["table_name"], where)})
 
 
 def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id: str) -> None:
@@ -104,16 +105,11 @@ def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id:
     only have slept, it finds it taken and commits nothing."""
     name, stored = f"{layer}.{table}", table if layer == "bronze" else f"{table}_changes"
     where = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
-    recorded = {
-        row[BATCH]
-        for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(root, one, columns=[BATCH], where=where)
-    }
-    batches = {batch for batch in recorded if not batch.startswith(FOLD_BATCH)}
-    if not batches:
+    names = {row[BATCH] for row in recorded_rows(root, [BATCH], where) if not row[BATCH].startswith(FOLD_BATCH)}
+    if not names:
         return
     committed = {commit.note.get(BATCH) for commit in store.commits(layer, stored)}
-    for batch in sorted(batches - committed):
+    for batch in sorted(names - committed):
         number, txn = int(batch.partition(".")[0]), transaction(layer, stored)
         reached = store.transaction(layer, stored, txn) or 0
         if number > reached and store.exists(layer, stored):

@@ -16,8 +16,7 @@ import msgspec
 
 from varve.model.errors import StorageError
 from varve.model.scope import Scope
-from varve.ops import tables
-from varve.raw.batch import BATCH, FOLD_BATCH, Batch, Load, forget, loads_of, transaction
+from varve.raw.batch import BATCH, FOLD_BATCH, Batch, Load, forget, loads_of, recorded_rows, transaction
 from varve.storage import Absent, Files
 from varve.storage.commits import CommitNote
 from varve.storage.delta import Store
@@ -111,6 +110,12 @@ class Loaded:
             self.whole.setdefault(load.dataset, Intervals()).add(load.number)
             self.partial.pop((load.dataset, load.number), None)
 
+    def add_batch(self, batch: Batch) -> None:
+        """Remember a batch as committed."""
+        self.number = batch.number
+        for load in batch.loads:
+            self.add(load)
+
     def batch(self, loads: Iterable[Load] = (), *, run: str = "") -> Batch:
         """The next batch of the table."""
         return Batch(self.number + 1, tuple(loads), run)
@@ -170,11 +175,8 @@ def _forget_undone(
     extracts = {load.manifest for one in counts for load in loads_of(one.note)}
     table_name = f"{layer}.{table if layer == 'bronze' else table.removesuffix('_changes')}"
     where = f"table_name = '{table_name}' and batch is not null and batch not like '{FOLD_BATCH}%'"
-    recorded = {
-        (row[BATCH], row["manifest"])
-        for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(Path(store.root), one, columns=[f"distinct {BATCH}", "manifest"], where=where)
-    }
+    rows = recorded_rows(Path(store.root), [f"distinct {BATCH}", "manifest"], where)
+    recorded = {(row[BATCH], row["manifest"]) for row in rows}
     # What another run has recorded and is about to commit holds other extracts.
     undone = {batch for batch, extract in recorded if batch not in kept and (batch in names or extract in extracts)}
     for batch in sorted(undone):

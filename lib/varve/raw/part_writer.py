@@ -1,4 +1,4 @@
-"""FramedRecord records as Parquet files: `part-…` for good ones, `rejects-…` for those with a reason."""
+"""Framed records as Parquet files: `part-…` for good ones, `rejects-…` for those with a reason."""
 
 from __future__ import annotations
 

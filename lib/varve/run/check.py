@@ -15,7 +15,7 @@ from varve.config import Config, Secret
 from varve.connect import Finding, connector_of
 from varve.model.errors import ConfigError, VarveError
 from varve.run.cli import PROJECT
-from varve.spark.jars import JARS
+from varve.spark.jars import JARS, jars_folder
 from varve.storage import open_files
 from varve.storage.trial import folder_lacks, store_lacks
 
@@ -33,7 +33,7 @@ def set_up() -> Iterator[Finding]:
     except (OSError, subprocess.CalledProcessError, IndexError):
         yield Finding("Java", "none", "Install Java 17 or 21, or set JAVA_HOME.")
     yield Finding("packages", ", ".join(f"{name} {version(name)}" for name in PINNED))
-    folder = Path(os.environ.get("VARVE_JARS") or PROJECT / ".jars")
+    folder = jars_folder()
     bad = [jar.file for jar in JARS if not jar.is_at(folder / jar.file)]
     remedy = f"Delete {folder} and {PROJECT / '.venv'}, then run ./spark-submit.sh --set-up." if bad else None
     yield Finding("Delta's jars", f"not as pinned: {', '.join(bad)}" if bad else f"{len(JARS)} in {folder}", remedy)

@@ -41,8 +41,9 @@ def observations(
     bronze: rows of `feed.bronze` with PROVENANCE and the scope. source: whose codes they hold.
     rules: what the contract of the bronze table says of order and deletes; absent: what the entity's contract says.
     conform: the conform function of the feed; absent: its columns are mapped one by one.
-    Returns the contract's columns (as `privacy.silver_schema`), CARRIED, and `_failed`, `_warned` of `quality.checked`:
-    one row per observation, the bad ones among them, so that a bad row of a snapshot is not taken for an absent one.
+    Returns the contract's columns (as `pseudonyms.silver_schema`), CARRIED, `_failed` and `_warned` of
+    `quality.checked`: one row per observation, the bad ones among them, so that a bad row of a snapshot is not taken
+    for an absent one.
     """
     timeless = quality.failure("valid_from", F.lit("the row does not say since when it holds"))
     rows = conformed(bronze, contract, feed, rules, conform)

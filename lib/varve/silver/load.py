@@ -30,8 +30,9 @@ from varve.model.scope import SCOPE_COLUMNS, Scope, in_scopes
 from varve.ops import tables
 from varve.privacy.pseudonyms import PseudonymKey
 from varve.raw import RawDataset, index
-from varve.raw.batch import BATCH, FOLD_BATCH, Batch, Load, withdraw
+from varve.raw.batch import FOLD_BATCH, Batch, Load, withdraw
 from varve.raw.index import Loaded
+from varve.raw.rejects import keep_rejects
 from varve.rules import quality
 from varve.rules.codes import CodeList
 from varve.silver.conform import SEQUENCE, VALID_FROM, observations
@@ -90,10 +91,7 @@ class EntityLoad:
 
     def _committed(self, batch: Batch) -> None:
         """Remember that a batch has been committed."""
-        loaded = self.loaded()
-        loaded.number = batch.number
-        for load in batch.loads:
-            loaded.add(load)
+        self.loaded().add_batch(batch)
 
     def datasets(self) -> list[tuple[Feed, RawDataset]]:
         """The feeds with the dataset that each is loaded from; a feed that no source delivers is left out."""
@@ -133,7 +131,7 @@ class EntityLoad:
         return sorted(found, key=lambda window: window.manifest.order)
 
     def conformed(self, *windows: Window) -> DataFrame:
-        """What the windows say about the entity, good and bad rows, see `entities.observations`. Of snapshots one."""
+        """What the windows say about the entity, good and bad rows, see `conform.observations`. Of snapshots one."""
         personal = any(column.personal is not None for column in self.contract.columns)
         frames = []
         for bronze, of_feed in groupby(sorted(windows, key=_bronze), key=_bronze):
@@ -302,10 +300,7 @@ class EntityLoad:
         """Keep the bad rows under the name of the batch that leaves them out."""
         if not any(tally.rejected for tally in tallies.values()):
             return
-        rejects = rejected_rows(
-            quality.rejected(rows), self.contract, batch=batch.name, run_id=self.run.run_id, at=datetime.now(UTC)
-        )
-        self.run.store.append_shared(rejects, "ops", tables.REJECTS, note={"kind": "rejects", BATCH: batch.name})
+        keep_rejects(self.run.store, rejected_rows(quality.rejected(rows), self.contract, batch), batch)
 
     def _reject_contradictions(self, head: int, statements: Sequence[Row]) -> None:
         """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it.

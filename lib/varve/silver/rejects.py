@@ -10,28 +10,22 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from varve.model.contract import Contract
-from varve.ops import tables
+from varve.raw.batch import Batch
+from varve.raw.rejects import reject_rows
 from varve.rules import quality
 
 
-def rejected_rows(rejected: DataFrame, contract: Contract, *, batch: str, run_id: str, at: datetime) -> DataFrame:
+def rejected_rows(rejected: DataFrame, contract: Contract, batch: Batch) -> DataFrame:
     """Bad rows as rows of ops.rejects. They are pseudonymised: the clear record is where file and position say."""
+
+    def joined(field: str, separator: str) -> Column:
+        return F.array_join(F.transform(quality.FAILED, lambda one: one[field]), separator)
+
     record = F.to_json(F.struct(*(F.col(f"`{name}`") for name in contract.names)), {"ignoreNullFields": "false"})
-    values: dict[str, Column] = {
-        "table_name": F.lit(f"silver.{contract.table}"),
-        "stage": F.lit("silver"),
-        "batch": F.lit(batch),
-        "manifest": F.col("_manifest"),
-        "file": F.col("_file"),
-        "position": F.col("_position"),
-        "rule": F.array_join(F.transform(quality.FAILED, lambda one: one["rule"]), ", "),
-        "reason": F.array_join(F.transform(quality.FAILED, lambda one: one["reason"]), "; "),
-        "record": record,
-        "run_id": F.lit(run_id),
-        "rejected_at": F.lit(at),
-    }
-    columns = tables.COLUMNS[tables.REJECTS]
-    return rejected.select(*(values.get(c, F.col(c)).cast(kind).alias(c) for c, kind in columns.items()))
+    return reject_rows(
+        rejected, batch, table_name=f"silver.{contract.table}", stage="silver",
+        rule=joined("rule", ", "), reason=joined("reason", "; "), record=record,
+    )  # fmt: skip
 
 
 def contradiction(statement: Row, *, table: str, batch: str, run_id: str, at: datetime) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Only what pyspark does not ship: tried with create, append, MERGE, DELETE, OPTIM
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,3 +42,8 @@ JARS = (
     ),
     Jar("io.delta", "delta-storage", "4.4.0", "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc"),
 )
+
+
+def jars_folder() -> Path:
+    """Where set-up puts the jars: in the project, unless VARVE_JARS says another folder."""
+    return Path(os.environ.get("VARVE_JARS") or Path(__file__).resolve().parents[3] / ".jars")

@@ -25,8 +25,8 @@ from varve.config import load
 from varve.config.settings import Settings, Spark
 from varve.model import clock
 from varve.model.errors import ConfigError
+from varve.spark.jars import jars_folder
 
-PROJECT = Path(__file__).resolve().parents[3]
 LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 ARCHIVE = "classes.jsa"
 GIB = 1024**3
@@ -142,8 +142,7 @@ def runtime_options(spark: Spark) -> dict[str, str]:
 
 def delta_jars() -> list[Path]:
     """Delta's jars as set-up put them; none where the platform brings its own (Databricks)."""
-    folder = Path(os.environ.get("VARVE_JARS") or PROJECT / ".jars")
-    return sorted(folder.glob("*.jar"))
+    return sorted(jars_folder().glob("*.jar"))
 
 
 def driver_memory(wanted: str) -> str:

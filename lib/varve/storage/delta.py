@@ -112,7 +112,7 @@ class Store(DeltaLogs):
         note: Mapping[str, Any] | None = None,
     ) -> Commit:
         """Add rows under a transaction. A second append under the same name and version writes nothing; is_fenced: it
-        raises StorageError, because another run has taken the number.
+        raises OvertakenError, because another run has taken the number.
 
         Creates the table when it is absent (partition_by and properties count then); new columns widen it.
         """
@@ -209,7 +209,7 @@ class Store(DeltaLogs):
     ) -> Commit:
         """Replace the table, or the rows that `where` names, in one commit: readers see the old rows or the new.
 
-        based_on: the version that the rows were made from; raises StorageError when the table has gone on since."""
+        based_on: the version that the rows were made from; raises OvertakenError when the table has gone on since."""
         before, marked = self._still(layer, table, based_on), with_mark(note)
         writer = rows.write.format("delta").mode("overwrite").options(**writer_options(txn, version, marked))
         if where is not None:

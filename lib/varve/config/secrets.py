@@ -17,9 +17,10 @@ from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import core_schema
 
 from varve.model.errors import ConfigError
+from varve.model.fields import wrong
 
 REFERENCE: Final = re.compile(
     r"\$\{(?:(?P<env>env):(?P<variable>[A-Za-z_][A-Za-z0-9_]*)|(?P<file>file):(?P<path>[^{}]+)"
@@ -112,9 +113,7 @@ class Secret:
             return value
         if not isinstance(value, str) or not REFERENCE.fullmatch(value):
             # the value may be a secret: it never enters the message
-            raise PydanticCustomError(
-                "secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED}
-            )
+            raise wrong("a secret must not stand in the configuration", expected=EXPECTED)
         return cls(value)
 
     @classmethod

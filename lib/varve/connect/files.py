@@ -13,10 +13,8 @@ from typing import Annotated, Final, Literal, Self, cast
 
 import msgspec
 from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from varve.config import Dataset, DatasetOptions, Source
-from varve.config.models import Count, Flag, Model, Name
 from varve.config.sources import PathPattern, absolute
 from varve.connect._connector import Connector, Discovered, Finding, Plan
 from varve.connect._takes import (
@@ -34,6 +32,7 @@ from varve.connect._takes import (
 )
 from varve.framing import Columns, Format, Unreadable, framed
 from varve.model.errors import SourceError
+from varve.model.fields import Count, Flag, Model, Name, wrong
 from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
 
@@ -45,9 +44,7 @@ def _known_encoding(name: str) -> str:
     try:
         codecs.lookup(name)
     except LookupError:
-        raise PydanticCustomError(
-            "encoding", "the encoding is unknown", {"found": name, "expected": "utf-8, cp1252, latin-1 …"}
-        ) from None
+        raise wrong("the encoding is unknown", found=name, expected="utf-8, cp1252, latin-1 …") from None
     return name
 
 
@@ -87,13 +84,9 @@ class FilesDataset(DatasetOptions):
     @model_validator(mode="after")
     def _options_fit_the_format(self) -> FilesDataset:
         if self.format != "csv" and "csv" in self.model_fields_set:
-            raise PydanticCustomError(
-                "option", "csv options on another format", {"found": f"format {self.format}", "field": "csv"}
-            )
+            raise wrong("csv options on another format", found=f"format {self.format}", field="csv")
         if self.format != "json" and self.records is not None:
-            raise PydanticCustomError(
-                "option", "records belongs to format json", {"found": f"format {self.format}", "field": "records"}
-            )
+            raise wrong("records belongs to format json", found=f"format {self.format}", field="records")
         return self
 
     @property

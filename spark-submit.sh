@@ -25,10 +25,12 @@ TEXT
 }
 
 list_graphs() { # the first comment line of a graph says what it does; the project's do for any configuration
-  local file
+  local file name listed=" "
   for file in "$conf"/jobs/*.yml "$root"/conf/jobs/*.yml; do
-    [[ -e $file && ($file == "$conf"/* || ! -e $conf/jobs/$(basename "$file")) ]] || continue
-    printf '  %-12s %s\n' "$(basename "$file" .yml)" "$(sed -n '/^# */{s/^# *//p;q;}' "$file")"
+    name=$(basename "$file" .yml)
+    [[ -e $file && $listed != *" $name "* ]] || continue
+    listed+="$name "
+    printf '  %-12s %s\n' "$name" "$(sed -n '/^# */{s/^# *//p;q;}' "$file")"
   done
 }
 

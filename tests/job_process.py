@@ -25,11 +25,11 @@ def point_of(name: str) -> tuple[Any, str]:
     from delta.tables import DeltaMergeBuilder
     from pyspark.sql import DataFrameWriter
 
-    from varve.ops import tables
     from varve.raw.landing import Landing, Publisher
     from varve.storage.delta import Store
+    from varve.storage.small_tables import SmallTable
 
-    owners = (Landing, Publisher, Store, DataFrameWriter, DeltaMergeBuilder, tables)
+    owners = (Landing, Publisher, Store, DataFrameWriter, DeltaMergeBuilder, SmallTable)
     owner, _, act = name.partition(".")
     return next(one for one in owners if one.__name__.rpartition(".")[2] == owner), act
 
@@ -43,7 +43,8 @@ def stopping(point: str, of: str, stop: Callable[[], None], how: str) -> Iterato
     passed: list[bool] = []
 
     def stopped(*args: Any, **options: Any) -> Any:
-        told = [str(value) for value in (*args, *options.values()) if isinstance(value, str | Path)]
+        values = (getattr(value, "path", value) for value in (*args, *options.values()))  # of a small table its path
+        told = [str(value) for value in values if isinstance(value, str | Path)]
         if passed or not (not of or any(value.endswith(of) for value in told)):
             return act(*args, **options)
         passed.append(True)

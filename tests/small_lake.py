@@ -20,7 +20,7 @@ from pyspark.sql.types import LongType, StructField, StructType
 
 from conftest import PYTHONPATH
 from varve import config
-from varve.framing import Framed
+from varve.framing import FramedRecord
 from varve.model.errors import VarveError
 from varve.ops.ledger import Ledger
 from varve.raw import Manifest, Origin, publishing
@@ -97,7 +97,7 @@ class SmallLake:
         if parked:
             draft = msgspec.structs.replace(draft, status="parked", reason=parked)
         with publishing(dataset_of) as publisher, publisher.landing(draft) as landing:
-            landing.frame([Framed(1, "1,Vigo", ("1", "Vigo"))], list(columns))
+            landing.frame([FramedRecord(1, "1,Vigo", ("1", "Vigo"))], list(columns))
             return landing.publish(draft)
 
     def bronze(self, *extracts: Manifest, run: str = "") -> int:

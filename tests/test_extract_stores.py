@@ -94,7 +94,7 @@ def test_what_is_delivered_lands_once(
     assert {entry.key for entry in dataset.files.list("raw")} == listed | {dataset.numbers.key(n) for n in (1, 2)}
 
 
-@pytest.mark.parametrize("act", ["receive", "keep", "put", "publish"])
+@pytest.mark.parametrize("act", ["receive", "keep", "_put_part", "publish"])
 def test_whoever_is_overtaken_at_any_act_says_so_and_leaves_nothing(
     root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:

@@ -17,18 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varve.framing import Columns, Format, Framed, TypedRecords, Unreadable, framed, type_name
+from varve.framing import Columns, Format, FramedRecord, FramingError, TypedRecords, framed, type_name
 
 CSV = Format("csv")
 NDJSON = Format("ndjson")
 JSON = Format("json")
 
 
-def frame(folder: Path, content: bytes, form: Format, name: str = "file") -> tuple[list[str], list[Framed]]:
+def frame(folder: Path, content: bytes, form: Format, name: str = "file") -> tuple[list[str], list[FramedRecord]]:
     path = folder / name
     path.write_bytes(content)
     columns = Columns()
-    records = [record for record in framed(path, form, columns) if isinstance(record, Framed)]
+    records = [record for record in framed(path, form, columns) if isinstance(record, FramedRecord)]
     return columns.names, records
 
 
@@ -174,7 +174,7 @@ MANY = "".join(f"{i},value number {i}\n" for i in range(5000)).encode()
     ],
 )
 def test_unreadable(tmp_path: Path, content: bytes, form: Format, reason: str) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(FramingError) as caught:
         frame(tmp_path, content, form)
     assert reason in caught.value.reason
 

@@ -32,7 +32,7 @@ CONNECTOR: Final = '''
         framed_into,
     )
     from varve.config.sources import absolute
-    from varve.framing import Columns, Framed
+    from varve.framing import Columns, FramedRecord
     from varve.raw import Manifest, Origin, Publisher
 
 
@@ -77,10 +77,10 @@ CONNECTOR: Final = '''
                 records = self.framed(found, columns)
                 return landing.publish(framed_into(landing, known, records, columns.names, self.dataset.scope))
 
-        def framed(self, found, columns) -> Iterator[Framed]:
+        def framed(self, found, columns) -> Iterator[FramedRecord]:
             for position, entry in enumerate(found, start=1):
                 columns.declare(list(entry))
-                yield Framed(position, str(entry), [entry.get(name) for name in columns.names])
+                yield FramedRecord(position, str(entry), [entry.get(name) for name in columns.names])
 
 
     class Notebooks(Connector):

@@ -245,7 +245,7 @@ def stop(told: str, point: str, of: str = "", how: str = "stop", *, is_slow: boo
         stop("extract, before it publishes", "Landing.publish", is_slow=False),
         stop("extract, before it reads", "Landing.receive"),
         stop("extract, before it keeps what it read", "Landing.keep"),
-        stop("extract, between its files", "Landing.put"),
+        stop("extract, between its files", "Landing._put_part"),
         stop("extract, at its number", "Publisher.take_number"),
         stop("bronze, between rejects and commit", "Store.append", "shop_ticket", is_slow=False),
         stop("bronze, before the rejects", "Store.append_shared", "rejects"),
@@ -454,7 +454,7 @@ def test_a_killed_run_is_taken_in_once_by_two(shop: Shop, pair: tuple[Worker, Wo
     first, second = pair
     is_asleep = how == "one asleep"
     first.ask(
-        "extract", *shop.words("visit", "first"), **({"point": "tables._write", "of": "runs"} if is_asleep else {})
+        "extract", *shop.words("visit", "first"), **({"point": "SmallTable._write", "of": "runs"} if is_asleep else {})
     )
     if is_asleep:
         first.asleep()
@@ -482,7 +482,7 @@ def test_a_run_that_slept_before_its_rows_were_in_tells_them_once_and_rightly(
     shop: Shop, pair: tuple[Worker, Worker]
 ) -> None:
     first, second = pair
-    first.ask("extract", *shop.words("ticket", "asleep"), point="tables._write", of="runs")
+    first.ask("extract", *shop.words("ticket", "asleep"), point="SmallTable._write", of="runs")
     first.asleep()
     lasts_until_others_look_dead(second, shop)
     assert ("asleep", "done", "raw.shop_ticket") in shop.told(), "its log says so"

@@ -200,7 +200,7 @@ def test_one_commit_per_flush_and_none_without_rows(tmp_path: Path) -> None:
 
 def test_a_run_that_recorded_nothing_leaves_nothing(tmp_path: Path) -> None:
     book = ledger(tmp_path)
-    assert book.accepted("silver.claim", IBERIA, "m1") is None
+    assert book.decisions.accepted("silver.claim", IBERIA, "m1") is None
     book.close()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -224,7 +224,7 @@ def test_the_tables_have_the_columns_that_ops_says(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     with book.task("bronze", "t"):
         pass
-    book.decide("t", IBERIA, "m1", verdict="accept", reason="seen")
+    book.decisions.decide("t", IBERIA, "m1", verdict="accept", reason="seen")
     book.close()
     arrow = {"string": "string", "bigint": "long", "double": "double", "timestamp": "timestamp"}
     for table in (tables.RUNS, tables.DECISIONS):
@@ -243,7 +243,7 @@ book = Ledger(Path(sys.argv[1]), run_id="killed", job="daily")
 with book.within("bronze"):
     with book.task("bronze", "bronze.done", "ES/iberia1") as task:
         task.read(7)
-    book.decide("bronze.done", "ES/iberia1", "m1", verdict="accept", reason="seen")
+    book.decisions.decide("bronze.done", "ES/iberia1", "m1", verdict="accept", reason="seen")
     with book.task("bronze", "bronze.half", "IT/roma2") as task:
         task.read(3)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -264,7 +264,7 @@ def test_the_next_run_takes_in_what_a_killed_one_left(killed: Path) -> None:
     [found] = book.recover()
     assert (found.run_id, found.rows) == ("killed", 3)
     assert book.recover() == []
-    assert book.accepted("bronze.done", "ES/iberia1", "m1") == "seen"
+    assert book.decisions.accepted("bronze.done", "ES/iberia1", "m1") == "seen"
     done, half, task = sorted(runs(killed), key=lambda row: row["table_name"] or "~")
     assert (done["status"], done["rows_in"]) == ("done", 7)
     assert (half["status"], half["reason"], half["scope"]) == ("failed", "killed", "IT/roma2")
@@ -344,15 +344,22 @@ def test_a_lost_table_is_rebuilt_from_the_logs(tmp_path: Path) -> None:
 
 def test_the_last_decision_counts_and_the_same_twice_is_one(tmp_path: Path) -> None:
     book = ledger(tmp_path)
-    first = book.decide("silver.claim", IBERIA, "m1", verdict="accept", reason="checked with Iberia", by="ana")
-    assert book.decide("silver.claim", IBERIA, "m1", verdict="accept", reason="checked with Iberia", by="ben") == first
-    assert book.accepted("silver.claim", "ES/iberia1", "m1") == "checked with Iberia"
-    assert book.accepted("silver.claim", "IT/roma2", "m1") is None
-    assert book.discarded("silver.claim", IBERIA, "m1") is None
-    ledger(tmp_path, "r2").decide("silver.claim", IBERIA, "m1", verdict="discard", reason="it was half a file")
+    first = book.decisions.decide(
+        "silver.claim", IBERIA, "m1", verdict="accept", reason="checked with Iberia", by="ana"
+    )
+    assert (
+        book.decisions.decide("silver.claim", IBERIA, "m1", verdict="accept", reason="checked with Iberia", by="ben")
+        == first
+    )
+    assert book.decisions.accepted("silver.claim", "ES/iberia1", "m1") == "checked with Iberia"
+    assert book.decisions.accepted("silver.claim", "IT/roma2", "m1") is None
+    assert book.decisions.discarded("silver.claim", IBERIA, "m1") is None
+    ledger(tmp_path, "r2").decisions.decide(
+        "silver.claim", IBERIA, "m1", verdict="discard", reason="it was half a file"
+    )
     later = ledger(tmp_path, "r3")
-    assert later.accepted("silver.claim", IBERIA, "m1") is None
-    assert later.discarded("silver.claim", IBERIA, "m1") == "it was half a file"
+    assert later.decisions.accepted("silver.claim", IBERIA, "m1") is None
+    assert later.decisions.discarded("silver.claim", IBERIA, "m1") == "it was half a file"
     found = tables.rows(tmp_path, tables.DECISIONS, columns=["decided_by", "verdict"])
     assert [row["verdict"] for row in found if row["decided_by"] == "ana"] == ["accept"]
     assert len(found) == 2
@@ -360,7 +367,7 @@ def test_the_last_decision_counts_and_the_same_twice_is_one(tmp_path: Path) -> N
 
 def test_a_decision_needs_a_reason(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
-        ledger(tmp_path).decide("silver.claim", IBERIA, "m1", verdict="accept", reason=" ")
+        ledger(tmp_path).decisions.decide("silver.claim", IBERIA, "m1", verdict="accept", reason=" ")
 
 
 def test_an_unexpected_error_leaves_its_trace_in_one_file_and_its_message_nowhere_else(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -57,6 +58,15 @@ def test_rules(spark: SparkSession, row: str, failed: list[str], warned: list[st
     found = checked(rows.select(*(F.col(c.split()[0]).cast(c.split()[1]) for c in ROWS.split(", ")))).first()
     assert [one.rule for one in found._failed] == failed
     assert found._warned == warned
+
+
+def test_a_row_is_good_or_rejected_and_never_both(spark: SparkSession) -> None:
+    given = [(1, "P", 5, None, None, False), (2, "P", 0, None, None, False), (None, "Q", 5000, None, None, False)]
+    rows = checked(
+        spark.createDataFrame(given, ROWS.replace("decimal(19,4)", "int")).withColumn("day", F.current_date())
+    )
+    both = quality.good(rows).select("payment_id").unionByName(quality.rejected(rows).select("payment_id"))
+    assert_df_equality(both, rows.select("payment_id"), ignore_row_order=True)
 
 
 def checked(rows):  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from varve import raw
-from varve.framing import Framed
+from varve.framing import FramedRecord
 from varve.model.errors import OvertakenError, StorageError
 from varve.raw import Catalog, Manifest, Origin, RawDataset, publishing
 from varve.raw.manifest import encode
@@ -33,7 +33,11 @@ def draft(id_: str = "a1", **changes: object) -> Manifest:
     return Manifest(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-RECORDS = [Framed(1, "1,a", ("1", "a")), Framed(2, "2", reason="short"), Framed(3, "3,c", ("3", None))]
+RECORDS = [
+    FramedRecord(1, "1,a", ("1", "a")),
+    FramedRecord(2, "2", reason="short"),
+    FramedRecord(3, "3,c", ("3", None)),
+]
 
 
 def of(files: Files) -> RawDataset:
@@ -211,15 +215,15 @@ def test_what_is_published_is_rolled_up_and_the_roll_up_is_only_a_cache(files: F
 
 
 def test_fields_that_appear_later(lake_dir: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("varve.raw.landing._MOST_CELLS", 2)
+    monkeypatch.setattr("varve.raw.part_writer._MOST_CELLS", 2)
     names = ["a"]
 
-    def records() -> list[Framed]:
+    def records() -> list[FramedRecord]:
         def growing() -> object:
-            yield Framed(1, "r1", ("1",))
+            yield FramedRecord(1, "r1", ("1",))
             names.append("b.c")
-            yield Framed(2, "r2", (None, "x"))
-            yield Framed(3, "r3", ("3",))
+            yield FramedRecord(2, "r2", (None, "x"))
+            yield FramedRecord(3, "r3", ("3",))
 
         return growing()  # type: ignore[return-value]
 

@@ -69,7 +69,9 @@ def test_what_the_history_has_is_said_again(tmp_path: Path, spark: SparkSession)
     for one in jobs.lake.raw(source.source, source.dataset).catalog().in_order():
         (first if load.loaded().has(one.table, one.number) else second).append(one)
     discarded = second[0]
-    jobs.lake.ledger.decide(load.table, discarded.scope, discarded.id, verdict="discard", reason="half an extract")
+    jobs.lake.ledger.decisions.decide(
+        load.table, discarded.scope, discarded.id, verdict="discard", reason="half an extract"
+    )
 
     def told(day: date | None, *scopes: Scope) -> tuple[list[str], list[str]]:
         windows, left_out = windows_to_restate(load, day, frozenset(scopes))

@@ -174,7 +174,7 @@ def delivered_again(lake: SmallLake) -> None:
 def discarded(lake: SmallLake) -> None:
     one = lake.land(1, dataset="visit", parked="it is half a gzip")
     with lake.run("r1") as book:
-        book.decide("bronze.shop_visit", one.scope, one.id, verdict="discard", reason="nobody needs it")
+        book.decisions.decide("bronze.shop_visit", one.scope, one.id, verdict="discard", reason="nobody needs it")
 
 
 def without_its_key(lake: SmallLake) -> None:
@@ -201,7 +201,7 @@ def refused(lake: SmallLake) -> None:
 def accepted(lake: SmallLake) -> None:
     refused(lake)
     with lake.run("r2") as book:
-        book.decide("silver.ticket", SCOPE, "ticket1", verdict="accept", reason="it is right")
+        book.decisions.decide("silver.ticket", SCOPE, "ticket1", verdict="accept", reason="it is right")
 
 
 def contradicted(lake: SmallLake) -> None:

@@ -48,6 +48,7 @@ class Place:
 
     @classmethod
     def of(cls, frame: FrameType) -> Place:
+        """The place of the line that a frame is at."""
         return cls(frame.f_code.co_filename, frame.f_lineno)
 
     def __str__(self) -> str:

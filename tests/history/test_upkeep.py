@@ -89,7 +89,7 @@ def test_a_crash_before_the_mark_is_mended_without_a_job(shared_spark: SparkSess
     assert jobs_of(shared_spark, engine.table.fold) == 0
     assert engine.store.transaction("silver", ENTITY, "fold") == engine.store.version("silver", LOG)
     assert engine.store.version("silver", ENTITY) == (folded or 0) + 1, "one commit: the mark"
-    assert engine.table.outgrown() is None
+    assert engine.table.reason_to_rebuild() is None
     assert engine.store.last_note("silver", ENTITY, "fold")["tracked"], "what the last fold said of itself is kept"
 
 

@@ -99,7 +99,7 @@ class BronzeLoad:
             remembered = self.dataset.catalog().published
             lost = [number for number in lost if not self._is_let_go(number, remembered.get(number))]
         table = f"{LAYER}.{self.table}"
-        found = [m for m in found if self.run.ledger.discarded(table, m.scope, m.id) is None]
+        found = [m for m in found if self.run.ledger.decisions.discarded(table, m.scope, m.id) is None]
         parks = {m.number for m in found if m.status == "parked" or self._recording.drift(m).required}
         if parks:
             catalog = self.dataset.catalog()
@@ -285,7 +285,7 @@ class BronzeLoad:
 
     def _is_let_go(self, number: int, remembered: Published | None) -> bool:
         """Whether a person has discarded an extract that raw has lost, by its number or by its id."""
-        discarded = self.run.ledger.discarded
+        discarded = self.run.ledger.decisions.discarded
         if discarded(*lost_as(self.dataset, number)) is not None:
             return True
         return (

@@ -31,10 +31,10 @@ def discard(run: Run, datasets: Iterable[Dataset], extract: str, reason: str) ->
         dataset = run.raw(one.source, one.name)
         table = f"bronze.{dataset.table}"
         if extract.startswith(f"{dataset.table}#"):
-            run.ledger.decide(table, None, extract, verdict="discard", reason=reason)
+            run.ledger.decisions.decide(table, None, extract, verdict="discard", reason=reason)
             return
         for published in dataset.catalog():
             if published.id == extract:
-                run.ledger.decide(table, published.scope, extract, verdict="discard", reason=reason)
+                run.ledger.decisions.decide(table, published.scope, extract, verdict="discard", reason=reason)
                 return
     raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")

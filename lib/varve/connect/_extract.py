@@ -66,7 +66,7 @@ def _remind(ledger: Ledger, table: str, publisher: Publisher) -> None:
     if not any(one.status == "parked" for one in publisher.known):
         return
     for one in raw.waiting(publisher.dataset.catalog()):
-        decided = ledger.discarded(bronze, one.scope, one.id)
+        decided = ledger.decisions.discarded(bronze, one.scope, one.id)
         if decided is None and one.number in publisher.known.published:
             with ledger.task("extract", table, one.scope, keep_going=True) as task:
                 task.parked(raw.parked_error([one]))

@@ -2,119 +2,29 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, cast
+from typing import Final, cast
 
 import msgspec
-from pydantic import AfterValidator, Field, model_validator
 
-from varve.config import Dataset, DatasetOptions, Source
-from varve.config.sources import PathPattern, absolute
+from varve.config import Dataset
 from varve.connect._connector import Connector, Discovered, Finding, Plan
-from varve.connect._takes import (
-    BadDate,
-    Known,
-    Stamp,
-    declared_date,
-    draft,
-    extract_id,
-    folder_scope,
-    framed_into,
-    moment_of,
-    parked,
-    sha256,
-)
-from varve.framing import Columns, Format, Unreadable, framed
+from varve.connect._files_model import FilesDataset, FilesSource
+from varve.connect._known import Known, Stamp, sha256
+from varve.connect._scopes import folder_scope
+from varve.connect._takes import BadDate, declared_date, draft, extract_id, framed_into, moment_of, parked
+from varve.framing import Columns, Format, FramingError, framed
 from varve.model.errors import SourceError
-from varve.model.fields import Count, Flag, Model, Name, wrong
 from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
 
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
 _FORMATS: Final = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
-
-
-def _known_encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise wrong("the encoding is unknown", found=name, expected="utf-8, cp1252, latin-1 …") from None
-    return name
-
-
-class Csv(Model):
-    """How a CSV file is written."""
-
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
-    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
-    null_values: tuple[str, ...] = ("",)
-    """Texts that mean null."""
-    header: Flag = True
-    """The first record holds the names; else the contract's order counts."""
-    skip_rows: Count = 0
-    """[records] before the header."""
-    strip: Flag = False
-    """Blanks around names and values are no data, as in `1.1684, 186.75`."""
-
-
-class FilesDataset(DatasetOptions):
-    """Files of one kind in a folder."""
-
-    path: Annotated[str, Field(min_length=1)]
-    """Glob relative to root, such as claims/**/*.csv.gz."""
-    format: Literal["csv", "json", "ndjson", "parquet"]
-    """What is inside; gzip and zip are recognised by content."""
-    csv: Csv = Field(default_factory=Csv)
-    records: str | None = None
-    """json only: the path to the array of records, steps joined by dots, numbers index arrays; absent: the document."""
-    mode: Literal["snapshot", "changes"] = "snapshot"
-    """snapshot: a file holds all rows of its scope, so absence means deleted; changes: only what changed."""
-    declared_date: PathPattern | None = None
-    """Regular expression with one group on the relative path: the date or time that the file speaks for."""
-    settle_seconds: Annotated[float, Field(ge=0)] = 0
-    """A file changed more recently than this waits for the next run: for senders that write slowly and in place."""
-
-    @model_validator(mode="after")
-    def _options_fit_the_format(self) -> FilesDataset:
-        if self.format != "csv" and "csv" in self.model_fields_set:
-            raise wrong("csv options on another format", found=f"format {self.format}", field="csv")
-        if self.format != "json" and self.records is not None:
-            raise wrong("records belongs to format json", found=f"format {self.format}", field="records")
-        return self
-
-    @property
-    def null_values(self) -> tuple[str, ...]:
-        return self.csv.null_values if self.format == "csv" else ()
-
-    def form(self, header: Sequence[str]) -> Format:
-        """How the files are written. header: the names where a file has none."""
-        return Format(
-            self.format, delimiter=self.csv.delimiter, quote=self.csv.quote, encoding=self.csv.encoding,
-            header=None if self.csv.header else header, skip_rows=self.csv.skip_rows, strip=self.csv.strip,
-            records=self.records,
-        )  # fmt: skip
-
-
-class FilesSource(Source):
-    """Files in a folder."""
-
-    kind: Literal["files"]
-    root: Annotated[str, Field(min_length=1)]
-    """A folder, relative to the folder that holds conf."""
-    datasets: Annotated[Mapping[Name, FilesDataset], Field(min_length=1)]
-
-    def resolved(self, folder: Path) -> Self:
-        return self.moved(absolute(self.root, folder))
-
-    def moved(self, root: str) -> Self:
-        return self.model_copy(update={"root": root})
 
 
 class FilesConnector(Connector):
@@ -132,7 +42,7 @@ class FilesConnector(Connector):
             try:
                 if form is not None or kind is not None:
                     next(framed(path, form or Format(kind), columns), None)  # type: ignore[arg-type]
-            except Unreadable:
+            except FramingError:
                 pass  # it is there all the same
             yield Discovered(relative, dict.fromkeys(columns.names, "string"))
 
@@ -182,7 +92,7 @@ class FileTake:
         with self.publisher.landing(self._draft("")) as landing:
             digest = landing.receive(self.path)
             known = self._draft(digest)
-            if Stamp.of(self.path) != self.stamp or self.known.has(known):
+            if Stamp.of(self.path) != self.stamp or self.known.is_known(known):
                 return None
             kept = landing.keep(known)
             landed = landing.publish(
@@ -197,7 +107,7 @@ class FileTake:
             self.dataset, self.scope, "", self.stamp.origin(self.relative, digest), declared=self.declared,
             as_of=self.as_of, started=datetime.now(UTC),
         )  # fmt: skip
-        before = self.known.before(self.relative) if self.known.seen(known) else None
+        before = self.known.last_id(self.relative) if self.known.has_same_bytes(known) else None
         names = (self.dataset.source, self.dataset.name, str(self.scope))
         return msgspec.structs.replace(known, id=extract_id(*names, digest, self.declared, before))
 
@@ -221,9 +131,9 @@ def _plan(dataset: Dataset, source: FilesSource, publisher: Publisher, *, expect
     notes: list[str] = []
     for path, relative in _candidates(root, options.path, notes):
         stamp = Stamp.of(path)
-        if memory.untouched(relative, stamp):
+        if memory.is_unchanged(relative, stamp):
             continue
-        if memory.looks_taken(relative, stamp) and memory.holds(relative, sha256(path)):
+        if memory.looks_unchanged(relative, stamp) and memory.has_digest(relative, sha256(path)):
             continue
         if time.time() - stamp.ctime_ns / 1e9 < options.settle_seconds:
             notes.append(f"{relative} changed less than {options.settle_seconds:g} s ago: left for the next run")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from varve.framing.received import LONGEST_RECORD, lines
-from varve.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing.record import Columns, Format, FramedRecord, FramingError
 
 _Record = tuple[str, list[str], str | None, int]
 
@@ -32,7 +32,7 @@ class _Tape:
         self.last_line += 1
         if self._length > LONGEST_RECORD:
             size = f"{LONGEST_RECORD >> 20} MiB"
-            raise Unreadable(f"torn quote: one that opens after line {self.first_line} is still open {size} later")
+            raise FramingError(f"torn quote: one that opens after line {self.first_line} is still open {size} later")
         return line
 
     def take(self) -> str:
@@ -44,8 +44,10 @@ class _Tape:
         return text[:-2] if text.endswith("\r\n") else text[:-1] if text.endswith("\n") else text
 
 
-def framed(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[Framed]:
-    """Frame a CSV file with or without a header."""
+def framed_csv(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[FramedRecord]:
+    """The records of a CSV file with or without a header (`form.header`), in order. Raises FramingError.
+
+    stream: unpacked bytes; columns: gets the names."""
     if csv.field_size_limit() < LONGEST_RECORD:
         csv.field_size_limit(LONGEST_RECORD)
     tape = _Tape(lines(stream, form.encoding))
@@ -55,7 +57,7 @@ def framed(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[Framed
     records = _records(reader, tape, form)
     for number in range(form.skip_rows):
         if next(records, None) is None:
-            raise Unreadable(f"the file has {number} records, {form.skip_rows} were to be skipped before the header")
+            raise FramingError(f"the file has {number} records, {form.skip_rows} were to be skipped before the header")
     width, names = _header(records, form)
     columns.declare(names)
     tail = width - len(names)  # 1: every record ends with a delimiter, as the header does
@@ -88,15 +90,17 @@ def _records(reader: Iterator[list[str]], tape: _Tape, form: Format) -> Iterator
 def _fault(error: csv.Error, tape: _Tape, first: int) -> str:
     message = str(error)
     if "unexpected end of data" in message:
-        raise Unreadable(f"torn quote: opened in the record that begins on line {first}, not closed when the file ends")
+        raise FramingError(
+            f"torn quote: opened in the record that begins on line {first}, not closed when the file ends"
+        )
     if "new-line character" in message:
         if first == 1:
-            raise Unreadable(
+            raise FramingError(
                 "line ends are CR only: no line feed after a carriage return in line 1; expected LF or CRLF"
             )
         return "a carriage return without a line feed stands outside quotes"
     if tape.last_line > first:
-        raise Unreadable(
+        raise FramingError(
             f"torn quote: a quote opens in the record that begins on line {first} and closes on line {tape.last_line} "
             f"where more text follows ({message})"
         )
@@ -109,12 +113,12 @@ def _header(records: Iterator[_Record], form: Format) -> tuple[int, list[str]]:
         return len(form.header), list(form.header)
     first = next(records, None)
     if first is None:
-        raise Unreadable("empty file: blank lines only, not even a header")
+        raise FramingError("empty file: blank lines only, not even a header")
     text, values, fault, _ = first
     if fault is not None:
-        raise Unreadable(f"the header cannot be read: {fault}")
+        raise FramingError(f"the header cannot be read: {fault}")
     if "\0" in text:
-        raise Unreadable("the header holds NUL characters: is the file UTF-16 without a byte order mark?")
+        raise FramingError("the header holds NUL characters: is the file UTF-16 without a byte order mark?")
     width = len(values)
     if width > 1 and not values[-1].strip():
         values = values[:-1]
@@ -123,7 +127,7 @@ def _header(records: Iterator[_Record], form: Format) -> tuple[int, list[str]]:
         names.append(value if value.strip() else _free_name(f"column_{index}", values))
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise Unreadable(f"duplicate headers: {', '.join(map(repr, twice[:10]))} occur more than once")
+        raise FramingError(f"duplicate headers: {', '.join(map(repr, twice[:10]))} occur more than once")
     return width, names
 
 
@@ -135,17 +139,17 @@ def _free_name(name: str, taken: list[str]) -> str:
 
 def _judged(
     position: int, text: str, values: list[str], fault: str | None, width: int, tail: int, count: int
-) -> Framed:  # fmt: skip
+) -> FramedRecord:  # fmt: skip
     if fault is not None:
-        return Framed(position, text, reason=fault)
+        return FramedRecord(position, text, reason=fault)
     if "\0" in text:
-        return Framed(position, text, reason="the record holds a NUL character")
+        return FramedRecord(position, text, reason="the record holds a NUL character")
     if len(values) != width:
         hint = f" in {count} lines: a torn quote?" if count > 1 else ""
-        return Framed(position, text, reason=f"expected {width - tail} fields, found {len(values) - tail}{hint}")
+        return FramedRecord(position, text, reason=f"expected {width - tail} fields, found {len(values) - tail}{hint}")
     if tail:
         if values[-1]:
             reason = f"expected {width - tail} fields, found {width}: a value stands beyond the last header"
-            return Framed(position, text, reason=reason)
+            return FramedRecord(position, text, reason=reason)
         values.pop()
-    return Framed(position, text, values)
+    return FramedRecord(position, text, values)

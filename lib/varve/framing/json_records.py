@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from varve.framing.received import lines
-from varve.framing.record import Columns, Format, Framed, Unreadable
+from varve.framing.record import Columns, Format, FramedRecord, FramingError
 
 LARGEST_DOCUMENT: Final = 512 * 2**20  # [bytes] a JSON document is read whole
 
@@ -18,13 +18,13 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 
 
-def framed_lines(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[Framed]:
-    """Frame NDJSON: one object per line."""
+def framed_ndjson(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[FramedRecord]:
+    """The records of NDJSON, one object per line. columns: gets the names. Raises FramingError."""
     position = 0
     for line in lines(stream, "utf-8"):
         text = line.rstrip("\r\n")
         if position == 0 and "\r" in text:
-            raise Unreadable(
+            raise FramingError(
                 "line ends are CR only: no line feed after a carriage return in line 1; expected LF or CRLF"
             )
         if text.strip():
@@ -33,19 +33,21 @@ def framed_lines(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[
             yield _record(position, text, columns, reason)
 
 
-def framed(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[Framed]:
-    """Frame a JSON document: an array of objects, or one at the path `form.records`, or a single object."""
+def framed_json(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[FramedRecord]:
+    """The records of a JSON document: an array of objects, or one at the path `form.records`, or a single object.
+
+    The document is read whole, at most LARGEST_DOCUMENT bytes. columns: gets the names. Raises FramingError."""
     data = stream.read(LARGEST_DOCUMENT + 1)
     if len(data) > LARGEST_DOCUMENT:
         size = f"{LARGEST_DOCUMENT >> 20} MiB"
-        raise Unreadable(f"a JSON document of more than {size}: deliver NDJSON, one object per line")
+        raise FramingError(f"a JSON document of more than {size}: deliver NDJSON, one object per line")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable("the file is UTF-16 (it begins with its byte order mark), JSON is UTF-8")
+        raise FramingError("the file is UTF-16 (it begins with its byte order mark), JSON is UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         wrong = f"byte 0x{data[error.start]:02x} at offset {error.start}"
-        raise Unreadable(f"wrong encoding: the JSON is not UTF-8 ({wrong})") from error
+        raise FramingError(f"wrong encoding: the JSON is not UTF-8 ({wrong})") from error
     for position, item in enumerate(_array(msgspec.Raw(text.strip().encode()), form.records), start=1):
         yield _record(position, bytes(item).decode(), columns, None)
 
@@ -53,7 +55,7 @@ def framed(stream: IO[bytes], form: Format, columns: Columns) -> Iterator[Framed
 def _array(document: msgspec.Raw, path: str | None) -> list[msgspec.Raw]:
     """The items at `path`: steps joined by dots, a number indexes an array."""
     if not memoryview(document).nbytes:
-        raise Unreadable("empty file: blanks only")
+        raise FramingError("empty file: blanks only")
     at = "the document"
     try:
         for step in path.split(".") if path else ():
@@ -66,11 +68,11 @@ def _array(document: msgspec.Raw, path: str | None) -> list[msgspec.Raw]:
             return [document]
         return _items.decode(document)
     except msgspec.ValidationError as error:
-        raise Unreadable(f"no array of records at {path or 'the top'}: {at} is {_kind(document)}") from error
+        raise FramingError(f"no array of records at {path or 'the top'}: {at} is {_kind(document)}") from error
     except msgspec.DecodeError as error:
-        raise Unreadable(f"cut off or malformed JSON: {error}") from error
+        raise FramingError(f"cut off or malformed JSON: {error}") from error
     except (KeyError, IndexError, ValueError) as error:
-        raise Unreadable(f"no array of records at {path}: {at} has no {error}") from error
+        raise FramingError(f"no array of records at {path}: {at} has no {error}") from error
 
 
 def _kind(value: msgspec.Raw) -> str:
@@ -78,11 +80,11 @@ def _kind(value: msgspec.Raw) -> str:
     return {b"{": "object", b"[": "array", b'"': "string", b"n": "null"}.get(start, "number")
 
 
-def _record(position: int, text: str, columns: Columns, cut_off: str | None) -> Framed:
+def _record(position: int, text: str, columns: Columns, cut_off: str | None) -> FramedRecord:
     try:
         fields = _fields.decode(text)
         if _may_repeat(fields, text) and (twice := _repeated(text)) is not None:
-            return Framed(position, text, reason=f"the object names {twice!r} twice")
+            return FramedRecord(position, text, reason=f"the object names {twice!r} twice")
         values: list[str | None] = [None] * len(columns.names)
         for name, raw in fields.items():
             index = columns.index(name)
@@ -91,12 +93,12 @@ def _record(position: int, text: str, columns: Columns, cut_off: str | None) -> 
             values[index] = _text(raw)
     except msgspec.ValidationError:
         found = _kind(msgspec.Raw(text.strip().encode()))
-        return Framed(position, text, reason=f"expected a JSON object, found {found}")
+        return FramedRecord(position, text, reason=f"expected a JSON object, found {found}")
     except (msgspec.DecodeError, UnicodeError) as error:
-        return Framed(position, text, reason=cut_off or f"malformed JSON: {error}")
+        return FramedRecord(position, text, reason=cut_off or f"malformed JSON: {error}")
     if any("\0" in v for v in values if v):
-        return Framed(position, text, reason="the record holds a NUL character")
-    return Framed(position, text, values)
+        return FramedRecord(position, text, reason="the record holds a NUL character")
+    return FramedRecord(position, text, values)
 
 
 def _text(raw: msgspec.Raw) -> str | None:

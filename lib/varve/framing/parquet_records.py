@@ -10,21 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from varve.framing.record import Columns, Unreadable
+from varve.framing.record import Columns, FramingError
 from varve.framing.typed import TypedRecords, stored
 
 _MOST_CELLS: Final = 2_000_000  # of one batch in memory
 _MOST_ROWS: Final = 131_072
 
 
-def framed(path: Path, columns: Columns) -> Iterator[TypedRecords]:
-    """Frame a Parquet file; at least one batch is given, so that the types are known."""
+def framed_parquet(path: Path, columns: Columns) -> Iterator[TypedRecords]:
+    """The rows of a Parquet file, in at least one batch, so that the types are known. Raises FramingError."""
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             if len(set(schema.names)) < len(schema.names):
                 twice = sorted({n for n in schema.names if schema.names.count(n) > 1})
-                raise Unreadable(f"duplicate columns: {twice} occur more than once")
+                raise FramingError(f"duplicate columns: {twice} occur more than once")
             columns.declare(schema.names)
             position = 1
             size = min(_MOST_ROWS, max(1, _MOST_CELLS // max(1, len(schema.names))))
@@ -35,7 +35,7 @@ def framed(path: Path, columns: Columns) -> Iterator[TypedRecords]:
             if position == 1:
                 yield TypedRecords(pa.array([], pa.int64()), [stored(pa.array([], field.type)) for field in schema])
     except (pa.ArrowException, OSError) as error:
-        raise Unreadable(f"damaged Parquet, maybe cut off: {error}") from error
+        raise FramingError(f"damaged Parquet, maybe cut off: {error}") from error
 
 
 def _fields(path: Path, file: pq.ParquetFile, size: int) -> Iterator[list[pa.Array]]:

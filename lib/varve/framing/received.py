@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from varve.framing.record import Unreadable
+from varve.framing.record import FramingError
 
 LONGEST_RECORD: Final = 64 * 2**20  # [bytes] a torn quote must not swallow the memory
 
@@ -24,7 +24,9 @@ _PACKED: Final = {
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes inside `path`: gzip and zip are recognised by their first bytes, whatever the name says."""
+    """The bytes inside a file: gzip and zip are recognised by their first bytes, whatever the name says.
+
+    Raises FramingError, also while the stream is read."""
     try:
         with path.open("rb") as raw:
             start = raw.read(16)
@@ -38,20 +40,20 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
             else:
                 yield _not_packed(raw)
     except EOFError as error:
-        raise Unreadable(f"cut off: the compressed data ends too early ({error})") from error
+        raise FramingError(f"cut off: the compressed data ends too early ({error})") from error
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise Unreadable(f"damaged gzip or zip: {error}") from error
+        raise FramingError(f"damaged gzip or zip: {error}") from error
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise Unreadable(f"damaged or unreadable zip, maybe cut off: {error}") from error
+        raise FramingError(f"damaged or unreadable zip, maybe cut off: {error}") from error
 
 
 def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
     if len(members) != 1:
         names = ", ".join(m.filename for m in members[:5]) or "none"
-        raise Unreadable(f"the zip holds {len(members)} files ({names}), expected 1: deliver one file per archive")
+        raise FramingError(f"the zip holds {len(members)} files ({names}), expected 1: deliver one file per archive")
     if members[0].flag_bits & 0x1:
-        raise Unreadable(f"{members[0].filename} in the zip is encrypted")
+        raise FramingError(f"{members[0].filename} in the zip is encrypted")
     return members[0]
 
 
@@ -61,14 +63,16 @@ def _not_packed(stream: IO[bytes]) -> IO[bytes]:
     stream.seek(0)
     for magic, name in _PACKED.items():
         if start.startswith(magic):
-            raise Unreadable(f"the file is {name}, expected text, plain or in gzip or zip")
+            raise FramingError(f"the file is {name}, expected text, plain or in gzip or zip")
     if not start:
-        raise Unreadable("empty file: nothing inside the archive")
+        raise FramingError("empty file: nothing inside the archive")
     return stream
 
 
 def lines(stream: IO[bytes], encoding: str) -> Iterator[str]:
-    """The lines of `stream` with their ends as received, decoded strictly; only a line feed ends a line."""
+    """The lines of a stream with their ends as received, decoded strictly; only a line feed ends a line.
+
+    Raises FramingError for other bytes than the encoding has, and for a line of LONGEST_RECORD bytes."""
     start = stream.read(4)
     stream.seek(0)
     declared = encoding.lower().replace("_", "-")
@@ -76,24 +80,24 @@ def lines(stream: IO[bytes], encoding: str) -> Iterator[str]:
         yield from _wide_lines(stream, encoding)
         return
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable(f"wrong encoding: the byte order mark is that of UTF-16, declared is {encoding}")
+        raise FramingError(f"wrong encoding: the byte order mark is that of UTF-16, declared is {encoding}")
     number = 0
     offset = 0
     if start.startswith(b"\xef\xbb\xbf"):
         if declared not in ("utf-8", "utf8", "utf-8-sig"):
-            raise Unreadable(f"wrong encoding: the byte order mark is that of UTF-8, declared is {encoding}")
+            raise FramingError(f"wrong encoding: the byte order mark is that of UTF-8, declared is {encoding}")
         stream.read(3)
         offset = 3
     codec = "utf-8" if declared in ("utf-8-sig", "utf8") else encoding
     while line := stream.readline(LONGEST_RECORD):
         number += 1
         if len(line) == LONGEST_RECORD:
-            raise Unreadable(_too_long(line, number))
+            raise FramingError(_too_long(line, number))
         try:
             yield line.decode(codec)
         except UnicodeDecodeError as error:
             wrong = line[error.start : error.start + 1].hex()
-            raise Unreadable(
+            raise FramingError(
                 f"wrong encoding: line {number} is not {encoding} (byte 0x{wrong} at offset {offset + error.start}); "
                 "declare the encoding that the sender uses, such as cp1252"
             ) from error
@@ -113,9 +117,9 @@ def _wide_lines(stream: IO[bytes], encoding: str) -> Iterator[str]:
         while line := text.readline(LONGEST_RECORD):
             number += 1
             if len(line) == LONGEST_RECORD:
-                raise Unreadable(f"line {number} is longer than {LONGEST_RECORD >> 20} million characters")
+                raise FramingError(f"line {number} is longer than {LONGEST_RECORD >> 20} million characters")
             yield line
     except UnicodeError as error:
-        raise Unreadable(f"wrong encoding: after line {number} the file is not {encoding} ({error})") from error
+        raise FramingError(f"wrong encoding: after line {number} the file is not {encoding} ({error})") from error
     finally:
         text.detach()

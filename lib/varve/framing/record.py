@@ -1,4 +1,4 @@
-"""What framing gives: records, the names of their fields, or the verdict that a file cannot be framed."""
+"""A framed record, the names of its fields, how a file is written, and the error of a file that cannot be framed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final, Literal, NamedTuple
 MOST_COLUMNS: Final = 10_000
 
 
-class Unreadable(Exception):  # noqa: N818  (a verdict on a file, not a fault of the program)
-    """The file as a whole cannot be framed. `reason` says why, in words for the person who has to mend it."""
+class FramingError(Exception):
+    """The file as a whole cannot be framed. reason: why, for the person who has to mend the file."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-class Framed(NamedTuple):
+class FramedRecord(NamedTuple):
     """A record. position: 1-based number in the file; values: in the order of `Columns.names`, trailing nulls may be
     left out; reason: why it is rejected, None for a good record."""
 
@@ -35,18 +35,18 @@ class Columns:
     _index: dict[str, int] = field(default_factory=dict)
 
     def declare(self, names: Sequence[str]) -> None:
-        """Take the names that a header or a schema states."""
+        """Add the names that a header or a schema states. Raises FramingError beyond MOST_COLUMNS."""
         for name in names:
             self.index(name)
 
     def index(self, name: str) -> int:
-        """The place of the field called `name`, a new one if it was not seen before."""
+        """The place (from 0) of a field; a new name gets the next one. Raises FramingError beyond MOST_COLUMNS."""
         found = self._index.get(name)
         if found is None:
             found = self._index[name] = len(self.names)
             self.names.append(name)
             if found >= MOST_COLUMNS:
-                raise Unreadable(f"more than {MOST_COLUMNS:,} fields, now {name[:80]!r}: are values used as names?")
+                raise FramingError(f"more than {MOST_COLUMNS:,} fields, now {name[:80]!r}: are values used as names?")
         return found
 
 

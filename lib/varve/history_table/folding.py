@@ -53,7 +53,7 @@ def fold(table: Readable) -> Fold:
     mark = table.watermark()
     if mark is None:
         return rebuild(table)
-    told_late = _told_at_last(table, mark) if table.is_untold() else ()
+    told_late = _told_at_last(table, mark) if table.has_unreported() else ()
     folded_in = _fold(table, head, mark)
     return replace(folded_in, quarantined=(*told_late, *folded_in.quarantined))
 
@@ -68,7 +68,7 @@ def _fold(table: Readable, head: int, mark: int) -> Fold:
         backlog = table.pending.backlog(folded)
     except StorageError as error:  # the log was cleaned up behind the watermark
         return rebuild(table, f"what was folded cannot be told from what was not: {error}")
-    if reason := table.outgrown():
+    if reason := table.reason_to_rebuild():
         return rebuild(table, reason)
     if backlog is None:
         if moved or _may_be_cleaned(table, mark, head):

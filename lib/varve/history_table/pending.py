@@ -321,7 +321,7 @@ class Readable(Tables):
         folded = self.store.version(self.layer, self.entity)  # the versions are pinned first, then the log
         if folded is None:
             return history.timeline(self.log(), self.policy)
-        if self.outgrown(version=folded):
+        if self.reason_to_rebuild(version=folded):
             return history.timeline(self.log(), self.policy)
         backlog = self.pending.backlog(folded)
         if backlog is None:

@@ -18,7 +18,7 @@ def audited(table: Tables) -> DataFrame:
 
 def repair(table: Readable) -> Fold:
     """Mend exactly the keys that the audit finds, from the log, in one commit."""
-    if reason := table.outgrown():
+    if reason := table.reason_to_rebuild():
         return rebuild(table, reason)
     folded = table.store.version(table.layer, table.entity)
     p, versions, mark = table.policy, table.versions(version=folded), table.watermark(version=folded)

@@ -12,7 +12,7 @@ from varve.history_table.positions import STATISTICS_STEP, sortable
 from varve.history_table.tables import Tables
 from varve.model.clock import utc
 from varve.model.scope import SCOPE_COLUMNS, Scope
-from varve.storage.delta import Conditions
+from varve.storage.delta_log import Conditions
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,19 +200,21 @@ class Tables:
     def is_folded(self) -> bool:
         """Whether the versions are what the log gives under the contract; no Spark job."""
         head = self.head()
-        return head is None or (head == self.watermark() and not self.outgrown() and not self.is_untold())
+        return head is None or (head == self.watermark() and not self.reason_to_rebuild() and not self.has_unreported())
 
     def is_marked(self, *, version: int | None = None) -> bool:
         """Whether all identities without a version are marked, so that an unmarked one without an open row is new."""
         return bool(self.last_fold(version=version).get("marked"))
 
-    def is_untold(self) -> bool:
-        """Whether the last fold was of the whole log and died before it told of contradictions."""
+    def has_unreported(self) -> bool:
+        """Whether the last fold was of the whole log and died before it reported contradictions."""
         return bool(self.last_fold().get("untold"))
 
-    def outgrown(self, *, version: int | None = None) -> str | None:
-        """Why the folded rows cannot be gone on with: the contract has other columns or types than at the fold, or
-        another order of changes. version: of the versions.
+    def reason_to_rebuild(self, *, version: int | None = None) -> str | None:
+        """Why the versions must be made anew from the whole log; None when they need not.
+
+        The contract has other columns or types than at the last fold, or another order of changes. version: of the
+        versions.
 
         A column that the log did not have at the fold is no reason: it is null in every row before it, and a null adds
         nothing to a hash. One that the log had, untracked or out of the contract, is a reason.

@@ -1,7 +1,7 @@
 """The time of this process is UTC, as that of its Spark session is.
 
-PySpark gives and takes moments without an offset in the local time of the process, whatever the session's time zone:
-where that is not UTC, a person reads hours that Varve, told them again, takes for other ones.
+PySpark converts naive datetimes in the process's time zone, not the session's. Unless that is UTC, a time copied from
+our output and typed back is another moment.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from varve.model.errors import ParkedError, TransformError, VarveError
-from varve.ops.journal import Row, Status
+from varve.ops.journal import Row, RowStatus
 from varve.spark.failures import condition_of_row
 
 # When scopes fail differently: a defect, then a wrong configuration, then what may pass by itself, then parked work.
@@ -28,7 +28,7 @@ def of_a_row(error: BaseException, step: str, table: str) -> BaseException:
     return told
 
 
-def status_of(error: BaseException) -> Status:
+def status_of(error: BaseException) -> RowStatus:
     """What the row of a task says that this error ended."""
     return "parked" if isinstance(error, ParkedError) else "failed"
 

@@ -21,8 +21,8 @@ from varve.model.errors import StorageError
 from varve.ops import tables
 from varve.storage import Files, Lines
 
-Status = Literal["running", "done", "skipped", "parked", "failed"]
-Verdict = Literal["accept", "discard"]
+RowStatus = Literal["running", "done", "skipped", "parked", "failed"]
+DecisionVerdict = Literal["accept", "discard"]
 
 KILLED: Final = "the run was killed before this task ended; the next run does again what is not committed"
 
@@ -39,7 +39,7 @@ class Row:
     attempt: int
     table_name: str | None
     scope: str | None
-    status: Status
+    status: RowStatus
     started_at: datetime
     manifests: tuple[str, ...] = ()
     fingerprint: str | None = None
@@ -66,7 +66,7 @@ class Decision:
     table_name: str
     scope: str | None
     manifest: str
-    verdict: Verdict
+    verdict: DecisionVerdict
     reason: str
     decided_by: str
     decided_at: datetime
@@ -82,22 +82,22 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: Decision | None = None
 
 
-FOLDER: Final = "ops/log"
+LOG_FOLDER: Final = "ops/log"
 
 
 def log_of(files: Files, run_id: str) -> Lines:
     """The log of a run."""
-    return Lines(files, f"{FOLDER}/{run_id}.jsonl")
+    return Lines(files, f"{LOG_FOLDER}/{run_id}.jsonl")
 
 
 def run_ids(files: Files) -> list[str]:
     """The runs that have a log, sorted."""
-    names = (entry.key.removeprefix(f"{FOLDER}/").partition(".jsonl") for entry in files.list(FOLDER))
+    names = (entry.key.removeprefix(f"{LOG_FOLDER}/").partition(".jsonl") for entry in files.list(LOG_FOLDER))
     return sorted({name for name, ending, _ in names if ending})
 
 
 def write(log: Lines, event: Event) -> None:
-    """Add the event; it is there when this returns."""
+    """Add the event; it is there when this returns. Raises StorageError."""
     try:
         log.add(msgspec.json.encode(event))
     except StorageError as error:
@@ -117,7 +117,7 @@ def events(log: Lines) -> Iterator[Event]:
 
 @dataclass(slots=True)
 class LogContents:
-    """What a log says, by id. begun: tasks without an end; last: when its last event was."""
+    """The rows and decisions of a log, by id. begun: tasks without an end; ended: with one; last: its last event."""
 
     begun: dict[str, Row] = field(default_factory=dict)
     ended: dict[str, Row] = field(default_factory=dict)
@@ -134,44 +134,46 @@ class LogContents:
 
 
 def contents(log: Lines) -> LogContents:
-    """What a log says."""
-    found = LogContents()
+    """The events of a log, put together. An absent log is empty."""
+    read = LogContents()
     for event in events(log):
-        found.last = event.at
+        read.last = event.at
         if event.decision:
-            found.decisions[event.decision.id] = event.decision
+            read.decisions[event.decision.id] = event.decision
         elif event.row and event.event == "start":
-            found.begun[event.row.id] = event.row
+            read.begun[event.row.id] = event.row
         elif event.row:
-            found.begun.pop(event.row.id, None)
+            read.begun.pop(event.row.id, None)
             if event.event == "row":
-                found.ended[event.row.id] = event.row
-    return found
+                read.ended[event.row.id] = event.row
+    return read
 
 
 @dataclass(frozen=True, slots=True)
-class TakenIn:
-    """What taking in a log did. rows: that the tables did not have; killed: the tasks that began and never ended."""
+class RecoveredLog:
+    """What `recover` did. rows: that the tables did not have; killed: tasks that began and never ended."""
 
     rows: int = 0
     killed: tuple[Row, ...] = ()
 
 
-def take_in(root: Path, log: Lines) -> TakenIn:
-    """Bring what a log says into the ops tables, and mark it as closed. A task that began and never ended was killed.
+def recover(root: Path, log: Lines) -> RecoveredLog:
+    """Add the rows and decisions of a log to the ops tables, and mark it as closed. Raises StorageError.
+
+    A task that began and never ended was killed.
 
     Under the lease of the log's run, which saves work: of two at once each adds what the tables lack."""
-    found = contents(log)
-    killed = found.killed()
-    runs = {row.id: asdict(row) for row in (*found.ended.values(), *killed)}
-    decisions = {decision.id: asdict(decision) for decision in found.decisions.values()}
-    taken = tables.add_missing(root, tables.RUNS, runs) + tables.add_missing(root, tables.DECISIONS, decisions)
+    log_contents = contents(log)
+    killed = log_contents.killed()
+    runs = {row.id: asdict(row) for row in (*log_contents.ended.values(), *killed)}
+    decisions = {decision.id: asdict(decision) for decision in log_contents.decisions.values()}
+    added = tables.add_missing(root, tables.RUNS, runs) + tables.add_missing(root, tables.DECISIONS, decisions)
     if not closed(log):
         write(log, Event("closed", datetime.now(UTC)))
         log.close()
-    return TakenIn(taken, tuple(killed))
+    return RecoveredLog(added, tuple(killed))
 
 
 def closed(log: Lines) -> bool:
-    """Whether everything that the log says is in the ops tables."""
+    """Whether every row and decision of the log is in the ops tables: its last event says so."""
     return log.last().startswith(b'{"event":"closed"')

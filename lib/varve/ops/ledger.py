@@ -1,8 +1,8 @@
 """What was done: one row per (run, task, table, scope), and what people decided about parked work.
 
 The log of the run (`journal.py`) has every row at once, the Delta tables `ops.runs` and `ops.decisions` get them once
-per task. What a killed run left in its log alone is taken into the tables by the next run. Delta's own commits decide
-what is loaded; the ledger tells, so losing it loses no data.
+per task. What a killed run left in its log alone is brought into the tables by the next run. Delta's own commits decide
+what is loaded; the ledger decides nothing, so losing it loses no data.
 
     with ledger.task("bronze", "bronze.es_core_claim", scope) as task:
         task.input(manifest.id)
@@ -12,7 +12,6 @@ what is loaded; the ledger tells, so losing it loses no data.
 
 from __future__ import annotations
 
-import getpass
 import threading
 import time
 import traceback
@@ -26,13 +25,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from varve.model.errors import OvertakenError, ParkedError, TransformError, UsageError
+from varve.model.errors import OvertakenError, ParkedError, TransformError
 from varve.model.scope import Scope
 from varve.ops import journal, tables
+from varve.ops.decisions import Decisions
 from varve.ops.ending import PRECEDENCE, exit_code, failed_row, of_a_row, status_of
-from varve.ops.journal import Decision, Event, Row, TakenIn, Verdict
+from varve.ops.journal import Decision, Event, RecoveredLog, Row
 from varve.ops.task import Task
-from varve.spark.failures import as_ours
+from varve.spark.failures import explained
 from varve.storage import Disk, HeldLeases, Holder, Leases, Watch, lease
 
 
@@ -50,20 +50,21 @@ class _Place:
 
     task: str
     attempt: int
-    kept: list[BaseException]  # errors of tasks that were told to keep going
+    kept: list[BaseException]  # errors of tasks with keep_going
 
 
 _here: ContextVar[_Place | None] = ContextVar("varve_task", default=None)
 
 
-RUN: Final = "run.{}"  # the lease of a run, from its first line in its log until the log is taken in
+RUN: Final = "run.{}"  # the lease of a run, from the first line of its log until the log is in the tables
 
 
 class Ledger:
     """The ledger of one run. Threads may share it.
 
-    leases: of the lake; the run holds one of its own while its log is open, so that others know it is alive. Another
-    run that takes it for dead takes its log in; should it wake up, its rows are put in place of what was told of them.
+    root: the lake's folder; job: its name in the rows; leases: of the lake. The run holds one while its log is open, so
+    that others know it is alive. A run that takes it for dead brings its log into the tables; should it wake up, it
+    replaces the rows that the other wrote for it. What cannot be written is a StorageError.
     """
 
     def __init__(self, root: Path, *, run_id: str, job: str, leases: Leases | None = None) -> None:
@@ -71,21 +72,21 @@ class Ledger:
         self.run_id = run_id
         self.job = job
         self.files = Disk(root)
-        self.log = root / journal.FOLDER / f"{run_id}.jsonl"
+        self.log = root / journal.LOG_FOLDER / f"{run_id}.jsonl"
+        self.decisions = Decisions(root, run_id, self._keep_decision)
         self.listeners: list[Callable[[Row], None]] = []
         self._leases = leases or Leases(self.files, holder=Holder.here(job=job, run_id=run_id))
         self._journal = journal.log_of(self.files, run_id)
         self._held = ExitStack()
         self._lease: HeldLeases | None = None
-        self._was_taken_in = False  # by another run, which took this one for dead
-        self._dropped: list[str] = []  # rows of which nothing is to be told
+        self._was_recovered = False  # another run took this one for dead, and wrote its rows
+        self._dropped: list[str] = []  # ids of rows that are not kept, since their tables say all
         self._inherited: list[Killed] = []  # from an earlier run of the same id
         self._watches: dict[str, Watch] = {}
         self._lock = threading.RLock()
         self._rows: list[Row] = []
         self._flushed = 0
         self._places: list[_Place] = []
-        self._decisions: dict[tuple[str, str, str], Decision] | None = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -95,7 +96,9 @@ class Ledger:
 
     @contextmanager
     def within(self, task: str, *, attempt: int = 1) -> Iterator[None]:
-        """Everything recorded inside belongs to this task. On leaving, the worst error that was kept is raised."""
+        """Everything recorded inside belongs to this task of the job graph. attempt: from 1.
+
+        At its end the worst error that tasks inside have kept is raised, in the order of PRECEDENCE."""
         place = _Place(task, attempt, [])
         row = self._start(task, None, None, place)
         token = _here.set(place)
@@ -106,7 +109,7 @@ class Ledger:
             if place.kept:
                 raise min(place.kept, key=lambda error: PRECEDENCE.index(exit_code(error)))
         except BaseException as raised:
-            error = self._traced(as_ours(raised, self.root), task)
+            error = self._traced(explained(raised, self.root), task)
             status = status_of(error)
             told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
             self._end("drop" if told else "row", failed_row(row, error))
@@ -126,8 +129,8 @@ class Ledger:
     ) -> Iterator[Task]:
         """Record what is done to one table in one scope.
 
-        An exception is recorded and raised again. With keep_going it waits until the other scopes are done: `within`
-        raises it at its end.
+        step: bronze, silver …; table: `bronze.es_core_claim`. An exception is recorded and raised again; with
+        keep_going only at the end of `within`, after the other scopes.
         """
         place = self._place()
         task = Task(self._start(step, table, None if scope is None else str(scope), place))
@@ -135,7 +138,7 @@ class Ledger:
         try:
             yield task
         except BaseException as raised:
-            error = self._traced(of_a_row(as_ours(raised, self.root), step, table), table)
+            error = self._traced(of_a_row(explained(raised, self.root), step, table), table)
             self._end("row", failed_row(task.row, error), began)
             if keep_going and isinstance(error, Exception) and place:
                 place.kept.append(error)
@@ -157,11 +160,11 @@ class Ledger:
             self._flushed = len(self._rows)
 
     def _keep(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows that no other run has told of, or put them in place of what one has."""
+        """Add rows, or replace those that another run wrote for this one when it took it for dead."""
         if not rows:
             return
         lease = self._hold()  # first: it may be now that this run notices that it was taken for dead
-        if not self._was_taken_in:
+        if not self._was_recovered:
             try:
                 tables.append(self.root, table, rows, check=lease.check)
                 return
@@ -170,7 +173,7 @@ class Ledger:
         tables.put(self.root, table, rows, instead_of=[*(row["id"] for row in rows), *self._dropped])
 
     def close(self) -> None:
-        """Flush, and mark the log as taken in. A run that recorded nothing leaves nothing."""
+        """Flush, and mark the log as closed. A run that recorded nothing leaves nothing."""
         with self._lock, closing(self._journal):
             self.flush()
             if self._lease is not None:
@@ -180,13 +183,12 @@ class Ledger:
                 self._lease = None
 
     def recover(self, mend: Callable[[Killed], bool] = lambda _: True) -> list[Killed]:
-        """Take in what killed runs left in their logs. mend: removes what else one left, or says that it cannot yet:
-        then the next run asks again.
+        """Bring the logs of killed runs into the tables, and return these runs.
 
-        A run whose process may be alive is left alone, and looked at again by the next call: with no sign of life in
-        between, for as long as its lease says, it is dead. Without the table every log is read again: the ledger is
-        rebuilt."""
-        self._decisions = None
+        mend: removes what else a killed run left; False when it cannot yet, then the next run asks again.
+        A run whose process may be alive is left alone; it is dead when its lease did not change between two calls for
+        the seconds that the lease states. Without ops.runs every log is read again: the ledger is rebuilt."""
+        self.decisions.reread()
         found, self._inherited = self._inherited, []
         for killed in found:
             mend(killed)
@@ -197,19 +199,19 @@ class Ledger:
                 continue
             watch = self._watches.setdefault(run_id, self._leases.watch(name))
             if watch.is_dead():
-                found += self._taken_in(run_id, mend)
+                found += self._recovered(run_id, mend)
         if not tables.path(self.root, tables.RUNS).exists():
             open_runs = {name.removeprefix(prefix) for name in self._leases.names() if name.startswith(prefix)}
             others = [run_id for run_id in journal.run_ids(self.files) if run_id not in open_runs]
-            found += [killed for run_id in others for killed in self._taken_in(run_id, mend)]
+            found += [killed for run_id in others for killed in self._recovered(run_id, mend)]
         return found
 
-    def _taken_in(self, run_id: str, mend: Callable[[Killed], bool]) -> list[Killed]:
-        """Take in the log of a run that is dead, under its lease, which stays until what it left is mended."""
+    def _recovered(self, run_id: str, mend: Callable[[Killed], bool]) -> list[Killed]:
+        """Recover the log of a run that is dead, under its lease, which stays until what the run left is mended."""
         log, name = journal.log_of(self.files, run_id), RUN.format(run_id)
         with self._leases.held(name):
-            taken = journal.take_in(self.root, log) if log.exists() else TakenIn()
-        found = _killed(run_id, taken)
+            recovered = journal.recover(self.root, log) if log.exists() else RecoveredLog()
+        found = _killed(run_id, recovered)
         is_mended = all(mend(killed) for killed in found)
         if is_mended and self._leases.watch(name).is_dead():  # else it has woken up
             self._forget(run_id)
@@ -217,10 +219,10 @@ class Ledger:
 
     def _forget(self, run_id: str) -> None:
         """Remove the lease of a run that has ended."""
-        self.files.delete(f"{lease.FOLDER}/{RUN.format(run_id)}.json")
+        self.files.delete(f"{lease.LEASES_FOLDER}/{RUN.format(run_id)}.json")
 
     def trace(self, error: BaseException, task: str) -> Path:
-        """Write the full trace of an unexpected error beside the log, and return where."""
+        """Add the full trace of an unexpected error to the file beside the log, and return its path."""
         file = self.log.with_suffix(".trace")
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as out:
@@ -234,56 +236,11 @@ class Ledger:
             error.remedy = f"The trace is in {self.trace(error, task)}."
         return error
 
-    def decide(
-        self,
-        table: str,
-        scope: Scope | str | None,
-        manifest: str,
-        *,
-        verdict: Verdict,
-        reason: str,
-        by: str | None = None,
-    ) -> Decision:
-        """Record what a person decided about a parked manifest. The last decision counts; the same one twice is one."""
-        if not reason.strip():
-            where = f"{table} {manifest}"
-            raise UsageError("a decision needs a reason", where=where, remedy='Say why: --accept "reason".')
-        text = None if scope is None else str(scope)
+    def _keep_decision(self, decision: Decision) -> None:
+        """Write a decision into the log, then into ops.decisions."""
         with self._lock:
-            known = self._decided().get((table, text or "", manifest))
-            if known and (known.verdict, known.reason) == (verdict, reason):
-                return known
-            decision = Decision(
-                id=uuid.uuid4().hex, table_name=table, scope=text, manifest=manifest, verdict=verdict, reason=reason,
-                decided_by=by or getpass.getuser(), decided_at=_now(), run_id=self.run_id,
-            )  # fmt: skip
             self._write(Event("decision", decision.decided_at, decision=decision))
             self._keep(tables.DECISIONS, [asdict(decision)])
-            self._decided()[(table, text or "", manifest)] = decision
-        return decision
-
-    def accepted(self, table: str, scope: Scope | str | None, manifest: str) -> str | None:
-        """The reason for which a person let this parked manifest in; None if nobody did."""
-        return self._reason("accept", table, scope, manifest)
-
-    def discarded(self, table: str, scope: Scope | str | None, manifest: str) -> str | None:
-        """The reason for which a person discarded this parked manifest; None if nobody did."""
-        return self._reason("discard", table, scope, manifest)
-
-    def _reason(self, verdict: Verdict, table: str, scope: Scope | str | None, manifest: str) -> str | None:
-        with self._lock:
-            decision = self._decided().get((table, "" if scope is None else str(scope), manifest))
-        return decision.reason if decision and decision.verdict == verdict else None
-
-    def _decided(self) -> dict[tuple[str, str, str], Decision]:
-        if self._decisions is None:
-            found = [
-                Decision(**row)
-                for row in tables.rows(self.root, tables.DECISIONS, columns=tables.COLUMNS[tables.DECISIONS])
-            ]
-            found.sort(key=lambda decision: decision.decided_at)
-            self._decisions = {(d.table_name, d.scope or "", d.manifest): d for d in found}
-        return self._decisions
 
     def _place(self) -> _Place | None:
         """The task of this thread; a job's own threads belong to the task that runs, if it is the only one."""
@@ -326,16 +283,16 @@ class Ledger:
         if self._lease is None:
             self._lease = self._held.enter_context(self._leases.held(RUN.format(self.run_id)))
             if self._journal.exists() and not journal.closed(self._journal):  # an earlier run of the same id was killed
-                self._inherited += _killed(self.run_id, journal.take_in(self.root, self._journal))
+                self._inherited += _killed(self.run_id, journal.recover(self.root, self._journal))
         elif self._lease.is_lost:
-            self._was_taken_in = True
+            self._was_recovered = True
             self._held.close()
             self._lease = self._held.enter_context(self._leases.held(RUN.format(self.run_id)))
         return self._lease
 
 
-def _killed(run_id: str, taken: TakenIn) -> list[Killed]:
-    return [Killed(run_id, taken.rows)] if taken.rows or taken.killed else []
+def _killed(run_id: str, log: RecoveredLog) -> list[Killed]:
+    return [Killed(run_id, log.rows)] if log.rows or log.killed else []
 
 
 def _fingerprint(manifests: tuple[str, ...]) -> str | None:

@@ -34,6 +34,7 @@ class Task:
         self.row = replace(self.row, manifests=(*self.row.manifests, *manifests))
 
     def read(self, rows: int) -> None:
+        """Count rows that the task took in."""
         self.row = replace(self.row, rows_in=self.row.rows_in + rows)
 
     def wrote(self, commit: Committed | None, *, rejected: int = 0, before: int | None = None) -> None:

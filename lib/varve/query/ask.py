@@ -25,11 +25,11 @@ from varve.history import AUTO_CDC_ROWS, auto_cdc_columns, is_valid_at
 from varve.history_table import horizon
 from varve.model.clock import utc
 from varve.model.errors import UsageError
-from varve.spark.failures import as_ours
+from varve.spark.failures import explained
 from varve.storage.delta import Store
+from varve.storage.delta_log import LAYERS
 
 AUTO_CDC: Final = "__auto_cdc"
-LAYERS: Final = ("bronze", "silver", "gold", "ops")
 READS: Final = ("select", "with", "from", "values", "table", "describe", "desc", "show", "explain")
 _NAME: Final = re.compile(rf"`?\b({'|'.join(LAYERS)})`?\s*\.\s*`?([A-Za-z0-9_]+)`?", re.IGNORECASE)
 _SOURCE: Final = re.compile(rf"\b(?:from|join)\s+{_NAME.pattern}", re.IGNORECASE)
@@ -152,7 +152,7 @@ def _rows(frame: DataFrame, root: Path, known: list[str]) -> Iterator[tuple[str 
 
 
 def _refused(error: PySparkException, root: Path, known: list[str]) -> BaseException:
-    if (ours := as_ours(error, root)) is not error:
+    if (ours := explained(error, root)) is not error:
         return ours
     message = error.getMessage() or str(error)
     if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND":

@@ -12,7 +12,7 @@
 """
 
 from varve.raw.catalog import Catalog, RawDataset, parked_error, replaced, waiting
-from varve.raw.landing import Landing, Publisher, Record, publishing
+from varve.raw.landing import Landing, Publisher, publishing
 from varve.raw.manifest import Manifest, Origin, Published, RawFile
 from varve.raw.reading import PART, parts, read, read_rejects, spoiled
 
@@ -26,7 +26,6 @@ __all__ = [
     "Publisher",
     "RawDataset",
     "RawFile",
-    "Record",
     "parked_error",
     "parts",
     "publishing",

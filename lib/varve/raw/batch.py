@@ -23,8 +23,8 @@ BATCH: Final = "batch"  # in the note of a commit, and in what is recorded befor
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a commit holds of one extract. dataset: `<source>_<dataset>`; number: of its publication; scopes: those that
-    it holds, () = all."""
+    """One extract that a commit loaded. dataset: its bronze table; number: of its manifest; manifest: its id; scopes:
+    those that were loaded, () = all."""
 
     dataset: str
     number: int
@@ -49,7 +49,7 @@ class Batch:
         return f"{self.number}.{self.attempt}"
 
     def note(self) -> dict[str, Any]:
-        """What the commit says."""
+        """The note of the commit, as JSON can hold it."""
         loaded: dict[str, list[list[Any]]] = {}
         for load in self.loads:
             loaded.setdefault(load.dataset, []).append([load.number, load.manifest, *load.scopes])
@@ -57,7 +57,7 @@ class Batch:
 
 
 def loads_of(note: Mapping[str, Any]) -> Iterator[Load]:
-    """What the note of a commit says that it holds."""
+    """The extracts that the note of a commit names."""
     for dataset, entries in note.get(LOADED, {}).items():
         for number, manifest, *scopes in entries:
             yield Load(dataset, number, manifest, tuple(scopes))
@@ -70,8 +70,8 @@ def transaction(layer: str, table: str) -> str:
 
 def batches(store: Store, layer: str, table: str, *, since: int = -1) -> Iterator[tuple[CommitNote, Sequence[Load]]]:
     """The commits after version `since`, oldest first, with the extracts that each holds."""
-    for said in store.commits(layer, table, since=since):
-        yield said, tuple(loads_of(said.note))
+    for commit in store.commits(layer, table, since=since):
+        yield commit, tuple(loads_of(commit.note))
 
 
 def forget(root: Path, table_name: str, batch: str) -> None:
@@ -82,17 +82,17 @@ def forget(root: Path, table_name: str, batch: str) -> None:
 
 def withdraw(store: Store, layer: str, table: str, batch: Batch, *, table_name: str) -> None:
     """Remove what was recorded before a batch that failed, unless it was committed: an error may come behind that."""
-    if batch.name not in {said.note.get(BATCH) for said in store.commits(layer, table)}:
+    if batch.name not in {commit.note.get(BATCH) for commit in store.commits(layer, table)}:
         forget(Path(store.root), table_name, batch.name)
 
 
 def recorded(root: Path, run_id: str) -> list[str]:
     """The tables for which a run recorded rejects or drift of a batch, sorted, as ops tables name them."""
-    told = f"run_id = '{run_id}' and batch is not null"
+    where = f"run_id = '{run_id}' and batch is not null"
     found = {
         row["table_name"]
         for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(root, one, columns=["table_name"], where=told)
+        for row in tables.rows(root, one, columns=["table_name"], where=where)
     }
     return sorted(found)
 
@@ -103,16 +103,16 @@ def forget_uncommitted(store: Store, root: Path, layer: str, table: str, run_id:
     table: as ops tables name it. Under the table's lease. The number of such a batch is taken first: should the run
     only have slept, it finds it taken and commits nothing."""
     name, stored = f"{layer}.{table}", table if layer == "bronze" else f"{table}_changes"
-    told = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
+    where = f"run_id = '{run_id}' and table_name = '{name}' and batch is not null"
     recorded = {
         row[BATCH]
         for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(root, one, columns=[BATCH], where=told)
+        for row in tables.rows(root, one, columns=[BATCH], where=where)
     }
     batches = {batch for batch in recorded if not batch.startswith(FOLD_BATCH)}
     if not batches:
         return
-    committed = {said.note.get(BATCH) for said in store.commits(layer, stored)}
+    committed = {commit.note.get(BATCH) for commit in store.commits(layer, stored)}
     for batch in sorted(batches - committed):
         number, txn = int(batch.partition(".")[0]), transaction(layer, stored)
         reached = store.transaction(layer, stored, txn) or 0

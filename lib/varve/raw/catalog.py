@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from varve.model.contract import bronze_table
 from varve.model.errors import ParkedError, StorageError
 from varve.raw.manifest import Manifest, Published, decode
 from varve.storage import Absent, Files, Numbers
@@ -54,7 +55,7 @@ class RawDataset:
     @property
     def table(self) -> str:
         """The bronze table it is for."""
-        return f"{self.source}_{self.name}"
+        return bronze_table(self.source, self.name)
 
     @property
     def folder(self) -> str:
@@ -63,11 +64,11 @@ class RawDataset:
 
     @property
     def numbers(self) -> Numbers:
-        """Its manifests."""
+        """Its manifests under their numbers, which begin at 1."""
         return Numbers(self.files, f"{self.folder}/manifests")
 
     def catalog(self) -> Catalog:
-        """Everything that is published. Opens the roll-up and what came after it, and asks for what may follow."""
+        """Everything that is published. Reads the roll-up and the manifests after it. Raises StorageError."""
         rolled, tag = self._rolled_up()
         published = {one.number: one for one in rolled.published}
         last = self.numbers.last(rolled.last)
@@ -130,11 +131,11 @@ def replaced(parked: Published, catalog: Catalog) -> bool:
 
 
 def parked_error(parked: Sequence[Published]) -> ParkedError:
-    """What to tell about parked extracts: which files, why, and the way back in."""
-    told = "; ".join(f"{one.origin.path} is parked: {one.reason}" for one in parked)
+    """An error that names the parked files, why each is parked, and what to do. parked: at least one."""
+    reasons = "; ".join(f"{one.origin.path} is parked: {one.reason}" for one in parked)
     discard = f'./spark-submit.sh bronze --discard {parked[0].id} --reason "…"'
     return ParkedError(
-        told,
+        reasons,
         where=f"raw.{parked[0].table}",
         remedy=f"Have it delivered again under the same name and run again, or go on without it: {discard}",
     )

@@ -34,6 +34,7 @@ class Intervals:
         return place > 0 and number <= self.intervals[place - 1][1]
 
     def add(self, number: int) -> None:
+        """Add a number; intervals that meet become one."""
         if number in self:
             return
         place = bisect_right(self.intervals, number, key=lambda one: one[0])
@@ -103,6 +104,7 @@ class Loaded:
         return self.whole.get(dataset, Intervals()).absent(last)
 
     def add(self, load: Load) -> None:
+        """Remember an extract as loaded: some of its scopes, or the whole of it when none is named."""
         if load.scopes:
             self.partial.setdefault((load.dataset, load.number), set()).update(load.scopes)
         else:
@@ -167,11 +169,11 @@ def _forget_undone(
     names, kept = ({one.note.get(BATCH) for one in some} for some in (said, counts))
     extracts = {load.manifest for one in counts for load in loads_of(one.note)}
     table_name = f"{layer}.{table if layer == 'bronze' else table.removesuffix('_changes')}"
-    told = f"table_name = '{table_name}' and batch is not null and batch not like '{FOLD_BATCH}%'"
+    where = f"table_name = '{table_name}' and batch is not null and batch not like '{FOLD_BATCH}%'"
     recorded = {
         (row[BATCH], row["manifest"])
         for one in (tables.REJECTS, tables.DRIFT)
-        for row in tables.rows(Path(store.root), one, columns=[f"distinct {BATCH}", "manifest"], where=told)
+        for row in tables.rows(Path(store.root), one, columns=[f"distinct {BATCH}", "manifest"], where=where)
     }
     # What another run has recorded and is about to commit holds other extracts.
     undone = {batch for batch, extract in recorded if batch not in kept and (batch in names or extract in extracts)}

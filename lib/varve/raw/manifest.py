@@ -8,12 +8,13 @@ from typing import Literal
 
 import msgspec
 
+from varve.model.contract import bronze_table
 from varve.model.errors import StorageError
 from varve.model.scope import MIXED, Scope
 
 
 class RawFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the extract, with what it must hold."""
+    """A file of the extract. name: below its folder; bytes, sha256: of what it must hold; rows: records or rejects."""
 
     name: str
     role: Literal["received", "records", "rejects", "overlap"]
@@ -34,7 +35,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is remembered of every extract of a dataset, without opening its manifest.
+    """What the catalog keeps of every extract of a dataset, so that its manifest need not be opened.
 
     number: the extract is the n-th of its dataset; mode: snapshot asserts absences too; as_of: the moment the picture
     was taken or is declared for (UTC); complete: proved to hold every row of its scopes.
@@ -62,7 +63,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def table(self) -> str:
         """The bronze table it is for."""
-        return f"{self.source}_{self.dataset}"
+        return bronze_table(self.source, self.dataset)
 
     @property
     def scope(self) -> Scope:
@@ -106,7 +107,7 @@ class Manifest(Published, frozen=True, kw_only=True):
 
     @property
     def bytes(self) -> int:
-        """The size of its records, as they are stored."""
+        """The size of its files of records [bytes]."""
         return sum(file.bytes for file in self.files if file.role == "records")
 
     def keys(self, role: str) -> list[str]:
@@ -114,7 +115,7 @@ class Manifest(Published, frozen=True, kw_only=True):
         return [f"{self.folder}/{file.name}" for file in self.files if file.role == role]
 
     def published(self) -> Published:
-        """What is remembered of it."""
+        """The part of it that the catalog keeps."""
         return Published(**{name: getattr(self, name) for name in Published.__struct_fields__})
 
 

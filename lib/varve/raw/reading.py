@@ -19,7 +19,7 @@ PART: Final = "_part"  # the name of the file that a record was read from; no tw
 def read(spark: SparkSession, files: Files, manifests: Sequence[Manifest]) -> DataFrame:
     """The records of landed extracts with the same columns: (_position bigint, _record string, c0 … cN, _part string).
 
-    The schema comes from the manifests, never from the files, the folder names or a guess.
+    manifests: at least one. The schema comes from them, never from the files, the folder names or a guess.
     """
     types = manifests[0].types or ("string",) * len(manifests[0].columns)
     fields = "".join(f", c{index} {kind}" for index, kind in enumerate(types))
@@ -32,23 +32,26 @@ def read_rejects(spark: SparkSession, files: Files, manifests: Sequence[Manifest
 
 
 def parts(manifest: Manifest) -> list[str]:
-    """The names of its files that `read` and `read_rejects` tell in `_part`."""
+    """The names of its files that occur in `_part` of `read` and `read_rejects`."""
     return [file.name for file in manifest.files if file.role in ("records", "rejects")]
 
 
 def spoiled(files: Files, manifest: Manifest) -> RawFile | None:
-    """The first of the files that `read` and `read_rejects` need that is gone, or not what was landed."""
+    """The first file of records or rejects that is gone or has other bytes than landed; None: all are whole."""
     for file in manifest.files:
-        if file.role in ("records", "rejects") and not _is_whole(files, f"{manifest.folder}/{file.name}", file):
+        if file.role not in ("records", "rejects"):
+            continue
+        if stored_digest(files, f"{manifest.folder}/{file.name}") != (file.bytes, file.sha256):
             return file
     return None
 
 
-def _is_whole(files: Files, key: str, file: RawFile) -> bool:
+def stored_digest(files: Files, key: str) -> tuple[int | None, str]:
+    """(size [bytes], sha256) of an object, read now; the size is None when it is gone. Raises StorageError."""
     digest, size = hashlib.sha256(), files.size(key)
     for start in range(0, size or 0, _BLOCK):
         digest.update(files.read(key, start=start, length=_BLOCK))
-    return size == file.bytes and digest.hexdigest() == file.sha256
+    return size, digest.hexdigest()
 
 
 def _frame(spark: SparkSession, files: Files, manifests: Sequence[Manifest], role: str, schema: str) -> DataFrame:

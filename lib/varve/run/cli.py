@@ -42,7 +42,7 @@ from varve.ops.ending import exit_code
 from varve.run.console import Screen
 from varve.run.report import Report, State, Step
 from varve.run.run import Run
-from varve.spark.failures import as_ours
+from varve.spark.failures import explained
 
 PROJECT: Final = Path(__file__).resolve().parents[3]
 INTERRUPTED: Final = 130
@@ -61,6 +61,7 @@ class Parser(argparse.ArgumentParser):
         )  # fmt: skip
 
     def error(self, message: str) -> NoReturn:
+        """Raises UsageError: argparse would print and exit."""
         raise UsageError(message, where=self.prog, remedy=f"{self.prog} --help tells what can be said.")
 
 
@@ -138,7 +139,7 @@ def execute(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as raised:
-        error = raised if run is None else as_ours(raised, run.root)
+        error = raised if run is None else explained(raised, run.root)
         screen.error(error, trace=_trace(error, run))
         return exit_code(error)
 

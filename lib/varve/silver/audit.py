@@ -25,7 +25,7 @@ def audit_entity(load: EntityLoad, console: Console, *, repair: bool) -> None:
             task.skip("nothing was loaded yet")
             return
         is_lost = not run.store.exists(history.layer, history.entity)
-        reason = "the versions are not there" if is_lost else history.outgrown()
+        reason = "the versions are not there" if is_lost else history.reason_to_rebuild()
         if reason is None:
             judge(history, task, console, repair=repair)
         elif repair:

@@ -118,7 +118,7 @@ class EntityLoad:
                 try:
                     manifest = dataset.manifest(number)
                 except Absent:
-                    if self.run.ledger.discarded(*lost_as(dataset, number)) is None:
+                    if self.run.ledger.decisions.discarded(*lost_as(dataset, number)) is None:
                         self.lost.append((dataset, number))
                     continue
                 scopes = [
@@ -126,7 +126,7 @@ class EntityLoad:
                     for scope in scopes_of(manifest)
                     if (not wanted or scope in wanted)
                     and not log.has(dataset.table, number, scope)
-                    and self.run.ledger.discarded(self.table, scope, manifest.id) is None
+                    and self.run.ledger.decisions.discarded(self.table, scope, manifest.id) is None
                 ]
                 if scopes:
                     found.append(Window(feed, manifest, tuple(scopes)))
@@ -312,8 +312,8 @@ class EntityLoad:
 
         A fold that died after it had told tells again: once is enough."""
         batch = f"{FOLD_BATCH}{head}"
-        told = f"table_name = '{self.table}' and batch = '{batch}'"
-        if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=told):
+        where = f"table_name = '{self.table}' and batch = '{batch}'"
+        if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=where):
             return
         run_id, now = self.run.run_id, datetime.now(UTC)
         rows = [contradiction(one, table=self.table, batch=batch, run_id=run_id, at=now) for one in statements]

@@ -67,7 +67,7 @@ def windows_to_restate(
                 continue
             one = window.only([scope])
             decides = day is not None and window.asserts_absence and (scope, manifest.as_of) in told
-            if (why := ledger.discarded(load.table, scope, manifest.id)) is not None:
+            if (why := ledger.decisions.discarded(load.table, scope, manifest.id)) is not None:
                 reason = f"it was discarded: {why}"
             elif final is not None:
                 reason = str(final.refusal)
@@ -125,7 +125,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
     decided = []
     for scope in window.scopes:
         refusal = load.verdict(comparison, scope, tallies[scope]).refusal if scope in tallies else "it has no row"
-        if (not refusal and not is_new) or ledger.accepted(load.table, scope, manifest.id) is not None:
+        if (not refusal and not is_new) or ledger.decisions.accepted(load.table, scope, manifest.id) is not None:
             continue
         if refusal and not accept:
             release(comparison)
@@ -135,7 +135,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
         release(comparison)
         return Commit()
     for scope in decided:
-        ledger.decide(load.table, scope, manifest.id, verdict="accept", reason=reason)
+        ledger.decisions.decide(load.table, scope, manifest.id, verdict="accept", reason=reason)
     return load.append_snapshot(window if is_new else None, rows, tallies, comparison)
 
 

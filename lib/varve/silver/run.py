@@ -48,7 +48,8 @@ def load_entity(
     with load.run.lease(load.table):
         load.forget()
         windows = load.windows(wanted)
-        if windows and load.history.outgrown():  # rebuilt first, so that the ledger shows it: append() would do it too
+        # Rebuilt first, so that the ledger shows it: append() would rebuild silently when it widens the log.
+        if windows and load.history.reason_to_rebuild():
             fold_entity(load)
         with ScopeTasks(load.run.ledger, STEP, load.table) as tasks:
             run = _Run(load, tasks, decision)
@@ -163,8 +164,8 @@ class _Run:
 
         def may_come_in(scope: Scope, verdict: Verdict) -> bool:
             self._decide(scope, manifest, verdict)
-            accepted = self.ledger.accepted(table, scope, manifest)
-            discarded = self.ledger.discarded(table, scope, manifest)
+            accepted = self.ledger.decisions.accepted(table, scope, manifest)
+            discarded = self.ledger.decisions.discarded(table, scope, manifest)
             self.tasks[scope].guard(
                 {**verdict.facts, "manifest": manifest, "refusal": verdict.refusal, "accepted": accepted}
             )
@@ -185,10 +186,10 @@ class _Run:
             return
         if verdict.is_final and self.decision.verdict == "accept":
             return
-        if verdict.is_final or self.ledger.accepted(self.entity.table, scope, manifest) is None:
+        if verdict.is_final or self.ledger.decisions.accepted(self.entity.table, scope, manifest) is None:
             self._decided.add(scope)
             said = self.decision
-            self.ledger.decide(self.entity.table, scope, manifest, verdict=said.verdict, reason=said.reason)
+            self.ledger.decisions.decide(self.entity.table, scope, manifest, verdict=said.verdict, reason=said.reason)
 
 
 def fold_entity(load: EntityLoad) -> None:

@@ -1,4 +1,4 @@
-"""What Spark says when a file of a table or a row cannot be read, told apart; and how a table is mended."""
+"""Spark's errors, told apart: a data file that is lost or broken, a row that an expression fails on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _OF_A_ROW: Final = re.compile(
 )
 
 
-def as_ours(error: BaseException, root: Path) -> BaseException:
-    """The error, or a StorageError that names the table and what mends it, where Spark could not read a data file."""
+def explained(error: BaseException, root: Path) -> BaseException:
+    """Turns what Spark raises for a lost or broken data file into a StorageError that names the table and its repair.
+
+    Any other error is returned as it is."""
     text = str(error)
     found = _DATA_FILE.search(text) if _LOST.search(text) else None
     if found is None or isinstance(error, StorageError) or not (root / found["layer"] / found["table"]).is_dir():

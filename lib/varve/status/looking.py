@@ -115,7 +115,7 @@ class _Look:
         for scope, extracts in self.waits[table].items():
             self._waits(table, scope, extracts)
         for one in raw.waiting(catalog):
-            if self.run.ledger.discarded(table, one.scope, one.id) is None:
+            if self.run.ledger.decisions.discarded(table, one.scope, one.id) is None:
                 error = raw.parked_error([one])
                 self.parked.append(Parked(table, str(one.scope), one.id, one.landed_at, error.what, error.remedy))
         for of, (manifest, behind) in pending.parked.items():
@@ -146,7 +146,11 @@ class _Look:
             row = self.past.last("silver", load.table, name)
             refused = json.loads(row.guard or "{}").get("manifest") if row and row.status == "parked" else None
             parked = next((one for one in extracts if one.id == refused), None)
-            if row is None or parked is None or self.run.ledger.accepted(load.table, name, parked.id) is not None:
+            if (
+                row is None
+                or parked is None
+                or self.run.ledger.decisions.accepted(load.table, name, parked.id) is not None
+            ):
                 self._waits(load.table, name, extracts)
                 continue
             since = self._parked_since(load.table, name, parked.id) or row.started_at

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from varve.ops import journal, tables
-from varve.ops.journal import Row, Status
+from varve.ops.journal import Row, RowStatus
 from varve.ops.ledger import RUN
 from varve.run.run import Run
 from varve.status.facts import End, Failure, PastRun
@@ -21,12 +21,12 @@ _ANEW: Final = "made anew"  # how the reason of a fold begins that read the whol
 
 # Of every (step, table, scope) the last row of each status, and the last runs whole.
 _TOLD: Final = f"""
-run_id IN (SELECT run_id FROM ops GROUP BY run_id ORDER BY max(started_at) DESC LIMIT {RUNS}) OR
+run_id IN (SELECT run_id FROM stored GROUP BY run_id ORDER BY max(started_at) DESC LIMIT {RUNS}) OR
 id IN (
   SELECT id FROM (
     SELECT id, row_number() OVER (
       PARTITION BY step, table_name, scope, status, coalesce(reason, '') LIKE '{_ANEW}%' ORDER BY started_at DESC
-    ) AS place FROM ops WHERE table_name IS NOT NULL
+    ) AS place FROM stored WHERE table_name IS NOT NULL
   ) WHERE place = 1
 )"""
 
@@ -68,7 +68,7 @@ class Past:
         stand until somebody restates or retracts, or the versions are made anew."""
         return self._open("parked")
 
-    def _open(self, status: Status) -> list[Row]:
+    def _open(self, status: RowStatus) -> list[Row]:
         return [
             row
             for place, row in enumerate(self.rows)

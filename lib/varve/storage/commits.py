@@ -20,8 +20,7 @@ from pyspark.errors import PySparkException
 
 from varve.model.errors import OvertakenError
 
-RESTORE: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
-MOST_RETRIES: Final = 100  # of a commit beside those of other processes
+RESTORE_OPERATION: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
 MARK: Final = "commit"  # in the note of a commit: what tells it from every other one
 # How Delta says that another commit was first.
 _CONFLICT: Final = re.compile(r"(Concurrent|MetadataChanged|ProtocolChanged)\w*Exception|DELTA_CONCURRENT_\w+")
@@ -49,19 +48,19 @@ class CommitNote:
 
 
 @contextmanager
-def refused(layer: str, table: str) -> Iterator[None]:
+def conflicts_as_overtaken(layer: str, table: str) -> Iterator[None]:
     """Turns a commit that is refused because another one was first into an OvertakenError."""
     try:
         yield
     except CommitFailedError as error:
-        raise gone_on(f"{layer}.{table}", str(error).splitlines()[0], "no other commit meanwhile") from error
+        raise overtaken(f"{layer}.{table}", str(error).splitlines()[0], "no other commit meanwhile") from error
     except (PySparkException, Py4JJavaError) as error:
         if (found := _CONFLICT.search(str(error))) is None:
             raise
-        raise gone_on(f"{layer}.{table}", found[0], "no other commit meanwhile") from error
+        raise overtaken(f"{layer}.{table}", found[0], "no other commit meanwhile") from error
 
 
-def gone_on(where: str, found: str, expected: str) -> OvertakenError:
+def overtaken(where: str, found: str, expected: str) -> OvertakenError:
     """The error of a write that another run's write came before."""
     return OvertakenError(
         "another run has written the table meanwhile", where=where, found=found, expected=expected,
@@ -73,7 +72,7 @@ def commit_note(commit: Mapping[str, Any]) -> CommitNote:
     """What a row of a table's history says of its commit."""
     operation = str(commit.get("operation", ""))
     restored = None
-    if operation == RESTORE:
+    if operation == RESTORE_OPERATION:
         version = str((commit.get("operationParameters") or {}).get("version"))
         restored = int(version) if version.isdigit() else -1
     return CommitNote(commit["version"], note_of(commit), operation, restored)
@@ -111,7 +110,7 @@ def commit_of(commit: Mapping[str, Any]) -> Commit:
     )
 
 
-def properties_of(txn: str, version: int, note: Mapping[str, Any]) -> deltalake.CommitProperties:
+def properties_with_txn(txn: str, version: int, note: Mapping[str, Any]) -> deltalake.CommitProperties:
     """Of a commit by delta-rs that is refused when another one was first."""
     return deltalake.CommitProperties(
         custom_metadata={"userMetadata": json.dumps(note)}, max_commit_retries=0,
@@ -119,7 +118,7 @@ def properties_of(txn: str, version: int, note: Mapping[str, Any]) -> deltalake.
     )  # fmt: skip
 
 
-def options(txn: str | None, version: int, note: Mapping[str, Any]) -> dict[str, str]:
+def writer_options(txn: str | None, version: int, note: Mapping[str, Any]) -> dict[str, str]:
     """The options of a Delta write by Spark. txn: the transaction, None for a write that has none."""
     options = {"userMetadata": json.dumps(note)}
     if txn is not None:

@@ -27,10 +27,17 @@ from pyspark.sql.types import StructType, _parse_datatype_string
 
 from varve.model.errors import StorageError
 from varve.model.scope import SCOPE_COLUMNS
-from varve.storage.commits import MOST_RETRIES, Commit, commit_of, gone_on, options, properties_of, refused, with_mark
-from varve.storage.delta_log import LAYERS as LAYERS
-from varve.storage.delta_log import Conditions as Conditions
+from varve.storage.commits import (
+    Commit,
+    commit_of,
+    conflicts_as_overtaken,
+    overtaken,
+    properties_with_txn,
+    with_mark,
+    writer_options,
+)
 from varve.storage.delta_log import DeltaLogs
+from varve.storage.small_tables import MOST_RETRIES
 
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
 SMALL_FILE: Final = 32 * 1024**2
@@ -42,7 +49,12 @@ _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class Store(DeltaLogs):
-    """The Delta tables under one root. `session` gives the Spark session when a job is needed, not before."""
+    """The Delta tables under one root, read and written. A table is named by layer and table.
+
+    Every write is one commit, and raises OvertakenError when another commit was first: nothing of it is kept then.
+    Reading and deciding raise StorageError for a table that is absent or broken. `note` is what the commit says of
+    itself, as JSON; `txn` and `version` are Delta's transaction, which commits once.
+    """
 
     def __init__(self, session: Callable[[], SparkSession], root: str | Path) -> None:
         """session: gives the Spark session; root: the lake's folder."""
@@ -72,14 +84,14 @@ class Store(DeltaLogs):
             ) from error
 
     def frame(self, rows: Sequence[tuple[object, ...]], schema: StructType | str) -> DataFrame:
-        """A few rows of our own as a frame: local rows of the plan, without a Python worker."""
+        """A few rows as a frame with this schema (or DDL text): local rows of the plan, without a Python worker."""
         spark = self.spark  # a DDL text is parsed by the JVM
         fields = _parse_datatype_string(schema) if isinstance(schema, str) else schema
         assert isinstance(fields, StructType)
         return spark.createDataFrame(_arrow(rows, fields), fields)
 
     def read_files(self, layer: str, table: str, files: Sequence[Mapping[str, Any]]) -> DataFrame:
-        """The rows of some files of a table that has no deletion vectors."""
+        """The rows of some files of a table without deletion vectors. files: as `files` gives them, at least one."""
         root = self.path(layer, table)
         schema = self.read(layer, table).schema
         return self.spark.read.schema(schema).option("basePath", root).parquet(*[f"{root}/{f['path']}" for f in files])
@@ -108,12 +120,12 @@ class Store(DeltaLogs):
         before, marked = (None if log is None else log.version()), with_mark(note)
         if log is not None and self._is_reached(log, layer, table, txn, version, is_fenced):
             return Commit()
-        writer = rows.write.format("delta").mode("append").options(**options(txn, version, marked))
+        writer = rows.write.format("delta").mode("append").options(**writer_options(txn, version, marked))
         if before is not None:
             writer = writer.option("mergeSchema", "true")
         else:
             writer = writer.partitionBy(*partition_by).options(**(properties or {}))
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             writer.save(self.path(layer, table))
         return self._written(layer, table, before, marked)
 
@@ -126,10 +138,10 @@ class Store(DeltaLogs):
         before, marked = log.version(), with_mark(note)
         if self._is_reached(log, layer, table, txn, version, is_fenced):
             return Commit()
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             deltalake.write_deltalake(
                 log, _arrow(rows, schema), mode="append", schema_mode="merge",
-                commit_properties=properties_of(txn, version, marked),
+                commit_properties=properties_with_txn(txn, version, marked),
             )  # fmt: skip
         return self._written(layer, table, before, marked)
 
@@ -199,12 +211,12 @@ class Store(DeltaLogs):
 
         based_on: the version that the rows were made from; raises StorageError when the table has gone on since."""
         before, marked = self._still(layer, table, based_on), with_mark(note)
-        writer = rows.write.format("delta").mode("overwrite").options(**options(txn, version, marked))
+        writer = rows.write.format("delta").mode("overwrite").options(**writer_options(txn, version, marked))
         if where is not None:
             writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true").partitionBy(*partition_by).options(**(properties or {}))
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             writer.save(self.path(layer, table))
         return self._written(layer, table, before, marked, based_on=based_on)
 
@@ -233,7 +245,7 @@ class Store(DeltaLogs):
         """
         before, marked = self._still(layer, table, based_on), with_mark(note)
         values = {column: f"new.{column}" for column in columns}
-        with self._session_of_its_own(txn, version, marked) as session, refused(layer, table):
+        with self._session_of_its_own(txn, version, marked) as session, conflicts_as_overtaken(layer, table):
             session.conf.set("spark.databricks.delta.merge.materializeSource", "none")
             # The join keeps every row of the source, so it cannot be broadcast; hashing it spares a sort of the table.
             session.conf.set("spark.sql.adaptive.enabled", "true")
@@ -253,28 +265,28 @@ class Store(DeltaLogs):
         log = self._present(layer, table)
         before, marked = log.version(), with_mark(note)
         self._is_reached(log, layer, table, txn, version if is_fenced else version + 1, is_fenced=True)
-        with refused(layer, table):
+        with conflicts_as_overtaken(layer, table):
             log.create_write_transaction(
-                [], mode="append", schema=log.schema(), commit_properties=properties_of(txn, version, marked)
+                [], mode="append", schema=log.schema(), commit_properties=properties_with_txn(txn, version, marked)
             )
         return self._written(layer, table, before, marked)
 
     def remove(self, where: Column, layer: str, table: str, *, note: Mapping[str, Any]) -> int:
         """Delete rows in one commit, and return how many. No row: no commit."""
         before, marked = self.version(layer, table), with_mark(note)
-        with self._session_of_its_own(None, 0, marked) as session, refused(layer, table):
+        with self._session_of_its_own(None, 0, marked) as session, conflicts_as_overtaken(layer, table):
             DeltaTable.forPath(session, self.path(layer, table)).delete(where)
-        commit = self.found(layer, table, before, marked)
+        commit = self.commit_with_mark(layer, table, before, marked)
         return 0 if commit is None else int(commit.get("operationMetrics", {}).get("numDeletedRows", 0))
 
     def compact(self, layer: str, table: str, *, note: Mapping[str, Any]) -> Commit:
         """Put small files of a partition together and purge deleted rows, in one commit. Nothing to do: no commit."""
         before, marked = self.version(layer, table), with_mark(note)
-        with self._session_of_its_own(None, 0, marked) as session, refused(layer, table):
+        with self._session_of_its_own(None, 0, marked) as session, conflicts_as_overtaken(layer, table):
             session.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_FILE))
             session.conf.set("spark.databricks.delta.optimize.maxFileSize", str(LARGE_FILE))
             session.sql(f"OPTIMIZE delta.`{self.path(layer, table)}`").collect()
-        commit = self.found(layer, table, before, marked)
+        commit = self.commit_with_mark(layer, table, before, marked)
         return Commit() if commit is None else commit_of(commit)
 
     def vacuum(self, layer: str, table: str, *, keep: timedelta | None = None) -> None:
@@ -318,14 +330,14 @@ class Store(DeltaLogs):
         if reached is None or reached < version:
             return False
         if is_fenced:
-            raise gone_on(f"{layer}.{table}", f"{txn} at {reached}", f"below {version}")
+            raise overtaken(f"{layer}.{table}", f"{txn} at {reached}", f"below {version}")
         return True
 
     def _still(self, layer: str, table: str, based_on: int | None) -> int | None:
         """The version of the table, once it is known to be the one that a write was based on."""
         now = self.version(layer, table)
         if based_on is not None and now != based_on:
-            raise gone_on(f"{layer}.{table}", f"version {now}", f"version {based_on}")
+            raise overtaken(f"{layer}.{table}", f"version {now}", f"version {based_on}")
         return now
 
     def _written(
@@ -335,12 +347,12 @@ class Store(DeltaLogs):
 
         based_on: see `replace`. Delta begins to watch for other commits some moments after `_still` has looked: what
         came in between is brought back."""
-        commit = self.found(layer, table, before, note)
+        commit = self.commit_with_mark(layer, table, before, note)
         if commit is None:
-            raise gone_on(f"{layer}.{table}", "no commit of this run", "one that carries its mark")
+            raise overtaken(f"{layer}.{table}", "no commit of this run", "one that carries its mark")
         if based_on is not None and (seen := commit.get("readVersion")) != based_on:
             DeltaTable.forPath(self.spark, self.path(layer, table)).restoreToVersion(commit["version"] - 1)
-            raise gone_on(f"{layer}.{table}", f"version {seen}", f"version {based_on}")
+            raise overtaken(f"{layer}.{table}", f"version {seen}", f"version {based_on}")
         return commit_of(commit)
 
 

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from varve.model.errors import StorageError
 from varve.spark.failures import mending
-from varve.storage.commits import MARK, RESTORE, CommitNote, commit_note, note_of, whole_note
+from varve.storage.commits import MARK, RESTORE_OPERATION, CommitNote, commit_note, note_of, whole_note
 
 LAYERS: Final = ("bronze", "silver", "gold", "ops")
 
@@ -22,14 +22,14 @@ Conditions = Sequence[tuple[str, str, Any]]  # (column, operator, value), all of
 
 
 class DeltaLogs:
-    """The logs of the Delta tables under one root."""
+    """The logs of the Delta tables under one root. A broken log raises StorageError with what mends it."""
 
     def __init__(self, root: str | Path) -> None:
         """root: the lake's folder."""
         self.root = str(root)
 
     def path(self, layer: str, table: str) -> str:
-        """Where the table lies."""
+        """The folder of the table."""
         return f"{self.root}/{layer}/{table}"
 
     def exists(self, layer: str, table: str) -> bool:
@@ -42,7 +42,7 @@ class DeltaLogs:
         return None if log is None else log.version()
 
     def identity(self, layer: str, table: str) -> str | None:
-        """What tells the table from one that was deleted and made again; None when there is no table."""
+        """Delta's id of the table, another one after it was deleted and made again; None when there is no table."""
         log = self._log(layer, table)
         return None if log is None else str(log.metadata().id)
 
@@ -51,16 +51,16 @@ class DeltaLogs:
         log = self._log(layer, table, version)
         return None if log is None else log.transaction_version(name)
 
-    def last_note(self, layer: str, table: str, *kinds: str, **said: Any) -> dict[str, Any]:
-        """What the last commit of these kinds, that said these words among others, said of itself.
+    def last_note(self, layer: str, table: str, *kinds: str, **entries: Any) -> dict[str, Any]:
+        """The note of the last commit whose note has one of these kinds and all of these entries.
 
         Empty when it is not among the last hundred, or the table was restored to an older version since."""
         log = self._log(layer, table)
         for commit in log.history(100) if log else ():
-            if commit.get("operation") == RESTORE:  # what was said since the version that it went back to holds no more
+            if commit.get("operation") == RESTORE_OPERATION:  # notes after the version that it names hold no more
                 return {}
             note = note_of(commit)
-            if note.get("kind") in kinds and said.items() <= note.items():
+            if note.get("kind") in kinds and entries.items() <= note.items():
                 return note
         return {}
 
@@ -75,11 +75,11 @@ class DeltaLogs:
     def is_restored(self, layer: str, table: str) -> bool:
         """Whether the last commit went back to an older version of the table."""
         log = self._log(layer, table)
-        return log is not None and log.history(1)[0].get("operation") == RESTORE
+        return log is not None and log.history(1)[0].get("operation") == RESTORE_OPERATION
 
     def notes(self, layer: str, table: str, *, since: int) -> dict[int, dict[str, Any]]:
-        """What every commit after version `since` said of itself, by its version; `{}` of one that said nothing."""
-        return {said.version: dict(said.note) for said in self.commits(layer, table, since=since)}
+        """The notes of all commits after version `since`, by version; `{}` of one without a note."""
+        return {commit.version: dict(commit.note) for commit in self.commits(layer, table, since=since)}
 
     def commits(self, layer: str, table: str, *, since: int = -1) -> list[CommitNote]:
         """The commits after version `since` that the Delta log still has, oldest first."""
@@ -151,7 +151,7 @@ class DeltaLogs:
                 remedy=mending(Path(self.root), layer, table) if version is None else None,
             ) from error
 
-    def found(
+    def commit_with_mark(
         self, layer: str, table: str, before: int | None, note: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:  # fmt: skip
         """The commit after version `before` that carries the mark of a note, None when there is none."""

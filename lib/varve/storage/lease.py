@@ -28,7 +28,7 @@ import msgspec
 from varve.model.errors import OvertakenError, StorageError
 from varve.storage.files import Absent, Changed, Files, Taken
 
-FOLDER: Final = "leases"
+LEASES_FOLDER: Final = "leases"
 _BEATS: Final = 3  # in the time after which a lease has expired
 _LOOKS: Final = 10  # of a waiter in that time, at least one a second
 
@@ -189,7 +189,10 @@ class Leases:
 
     def names(self) -> list[str]:
         """Every lease that there is, held or not, sorted."""
-        return [entry.key.removeprefix(f"{FOLDER}/").removesuffix(".json") for entry in self._files.list(FOLDER)]
+        return [
+            entry.key.removeprefix(f"{LEASES_FOLDER}/").removesuffix(".json")
+            for entry in self._files.list(LEASES_FOLDER)
+        ]
 
     def watch(self, name: str) -> Watch:
         """For the question whether the holder of this name is dead."""
@@ -197,7 +200,7 @@ class Leases:
 
     def _taken(self, name: str, until: float) -> _Held:
         """Take the lease of this name as soon as nobody else has it."""
-        watch, told = self.watch(name), None
+        watch, informed = self.watch(name), None
         while True:
             if watch.is_dead():
                 lease = Lease(
@@ -214,8 +217,8 @@ class Leases:
                     found=f"{watch.lease} (run {watch.lease.holder.run_id}), after waiting {self._wait:g} s",
                     remedy="Run again when that has ended, or stop it: what it did not finish is done then.",
                 )  # fmt: skip
-            if told != watch.lease.token:
-                told = watch.lease.token
+            if informed != watch.lease.token:
+                informed = watch.lease.token
                 self._tell(f"waiting for {name}: held by {watch.lease}")
             time.sleep(max(0.01, min(1.0, watch.lease.seconds / _LOOKS, until - time.monotonic())))
 
@@ -271,7 +274,7 @@ class Leases:
 
 
 def _key(name: str) -> str:
-    return f"{FOLDER}/{name}.json"
+    return f"{LEASES_FOLDER}/{name}.json"
 
 
 def _read(files: Files, name: str) -> tuple[Lease | None, str | None]:
@@ -303,8 +306,8 @@ def _space() -> str | None:
 def _started(pid: int) -> str | None:
     """When the process started, in ticks since boot; None if it has ended, also before its parent took note of it."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    state, *fields = told.rpartition(")")[2].split()
+    state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]

@@ -323,18 +323,18 @@ def _first_line(error: Exception) -> str:
 
 def _explained(error: Exception, vendor: str, where: str) -> StorageError:
     """What a person can do about it."""
-    told = str(error).partition("Debug source")[0]
+    message = str(error).partition("Debug source")[0]
     names = _CREDENTIALS[vendor]
-    if "NoSuchBucket" in told or "ContainerNotFound" in told or "bucket does not exist" in told:
+    if "NoSuchBucket" in message or "ContainerNotFound" in message or "bucket does not exist" in message:
         return StorageError("the bucket or container is absent", where=where, remedy="Create it, or correct the URL.")
     if isinstance(error, FileNotFoundError):
         return Absent("there is no such object", where=where)
-    if "169.254.169.254" in told or "metadata.google.internal" in told:
+    if "169.254.169.254" in message or "metadata.google.internal" in message:
         return StorageError(
             "no credentials were found", where=where, found="none of the machine's own either", remedy=f"Set {names}."
         )
-    code = re.search(r"status code: (\d{3} [A-Z][a-z]+(?: [A-Z][a-z]+)*)", told)
-    reason = re.search(r"<Code>(\w+)</Code>", told)
+    code = re.search(r"status code: (\d{3} [A-Z][a-z]+(?: [A-Z][a-z]+)*)", message)
+    reason = re.search(r"<Code>(\w+)</Code>", message)
     found = " ".join(match[1] for match in (code, reason) if match) or _first_line(error)
     of_credentials = reason is not None and "Token" in reason[1]  # one that has expired is a bad request on S3
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or of_credentials:

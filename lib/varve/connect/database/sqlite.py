@@ -26,29 +26,18 @@ from pydantic import Field
 from varve.config import Dataset, FromColumn, ScopeRule
 from varve.config.sources import PathPattern, absolute
 from varve.connect._connector import Connector, Discovered, Finding, Plan
-from varve.connect._takes import (
-    BadDate,
-    Bound,
-    Known,
-    Stamp,
-    declared_date,
-    draft,
-    extract_id,
-    folder_scope,
-    framed_into,
-    moment_of,
-    parked,
-    sha256,
-)
+from varve.connect._known import Known, Stamp, sha256
+from varve.connect._scopes import folder_scope
+from varve.connect._takes import BadDate, Bound, declared_date, draft, extract_id, framed_into, moment_of, parked
 from varve.connect.database._tables import DatabaseSource, TableOptions
 from varve.connect.database._windows import CursorWindow, Overlap
-from varve.framing import Framed, TypedRecords
+from varve.framing import FramedRecord, TypedRecords
 from varve.model.errors import ParkedError, SourceError
 from varve.model.scope import Scope
 from varve.raw import Landing, Manifest, Publisher
 
 Value = str | int | float | bytes | None
-Row = tuple[Value, ...]
+Values = tuple[Value, ...]
 
 _TYPES: Final = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}
 _MOST_CELLS: Final = 1_000_000  # of one batch in memory
@@ -121,7 +110,7 @@ class TableTake:
     path: Path
     relative: str
     stamp: Stamp
-    looks_taken: bool
+    looks_unchanged: bool
     declared: str | None
     scope: Scope
     known: Known
@@ -143,14 +132,14 @@ class TableTake:
 
     def _snapshot(self, table: Table) -> Manifest | None:
         """All rows, unless they are those that landed last: their digest is taken while they are written."""
-        if self.looks_taken and self.known.holds(self.relative, table.digest()):
+        if self.looks_unchanged and self.known.has_digest(self.relative, table.digest()):
             return None
-        known = self._draft(extract_id(*self._names, self.relative, self.declared, self.known.before(self.relative)))
+        known = self._draft(extract_id(*self._names, self.relative, self.declared, self.known.last_id(self.relative)))
         total = table.hash()
         with self.publisher.landing(known) as landing:
             framed = self._framed(landing, known, table, _hashed(table.rows(), total))
             framed = msgspec.structs.replace(framed, origin=self.stamp.origin(self.relative, total.hexdigest()))
-            return None if self.known.has(framed) else landing.publish(framed)
+            return None if self.known.is_known(framed) else landing.publish(framed)
 
     def _window(self, table: Table) -> Manifest | None:
         """The rows between the last bound and the newest that did not land yet."""
@@ -170,16 +159,21 @@ class TableTake:
             return landing.publish(framed)
 
     def _framed(
-        self, landing: Landing, known: Manifest, table: Table, rows: Iterator[Row], window: CursorWindow | None = None
+        self,
+        landing: Landing,
+        known: Manifest,
+        table: Table,
+        rows: Iterator[Values],
+        window: CursorWindow | None = None,
     ) -> Manifest:
         known = msgspec.structs.replace(known, query=table.select(window))
         batches = _batches(rows, table.columns, table.types(window))
         return framed_into(landing, known, batches, table.columns, self.dataset.scope)
 
     def _parked(self, reason: str) -> Manifest | None:
-        id_ = extract_id(*self._names, self.relative, self.declared, self.known.before(self.relative))
+        id_ = extract_id(*self._names, self.relative, self.declared, self.known.last_id(self.relative))
         known = msgspec.structs.replace(self._draft(id_), origin=self.stamp.origin(self.relative, sha256(self.path)))
-        if self.known.has(known):
+        if self.known.is_known(known):
             return None
         with self.publisher.landing(known) as landing:
             return landing.publish(parked(known, reason))
@@ -234,7 +228,8 @@ class Table:
         order = ", ".join(_quoted(c) for c in self.order)
         return f"SELECT {self._names}{mark} FROM {self.name}{self._where(window)} ORDER BY {order}"
 
-    def rows(self, window: CursorWindow | None = None) -> Iterator[Row]:
+    def rows(self, window: CursorWindow | None = None) -> Iterator[Values]:
+        """The rows of `select`, one by one. window: None = the whole table."""
         yield from self.database.execute(self.select(window), {} if window is None else asdict(window))
 
     def newest(self) -> Bound:
@@ -271,7 +266,7 @@ class Table:
         return f" WHERE {self.cursor} IS NULL OR ({lower}{self.cursor} <= :upper)"
 
 
-def _hashed(rows: Iterator[Row], total: hashlib._Hash) -> Iterator[Row]:
+def _hashed(rows: Iterator[Values], total: hashlib._Hash) -> Iterator[Values]:
     """The same rows, added to the digest."""
     for row in rows:
         total.update(repr(row).encode("utf-8", "surrogatepass"))
@@ -287,7 +282,9 @@ def _type(said: str, declared: str) -> pa.DataType:
     return _TYPES.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
 
 
-def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]) -> Iterator[Framed | TypedRecords]:
+def _batches(
+    rows: Iterator[Values], names: list[str], types: Sequence[pa.DataType]
+) -> Iterator[FramedRecord | TypedRecords]:
     """The rows in batches, at least one; a row whose text is not UTF-8 is rejected."""
     size, position = max(1, _MOST_CELLS // len(names)), 1
     while (held := list(islice(rows, size))) or position == 1:
@@ -302,7 +299,7 @@ def _batches(rows: Iterator[Row], names: list[str], types: Sequence[pa.DataType]
             yield _batch([(at, row) for at, row in numbered if at not in bad], types)
 
 
-def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) -> TypedRecords:
+def _batch(numbered: Sequence[tuple[int, Values]], types: Sequence[pa.DataType]) -> TypedRecords:
     columns = zip(*(row for _, row in numbered), strict=True) if numbered else ((),) * len(types)
     fields = [
         pa.array(map(_text, values) if kind == pa.string() else values, kind)
@@ -311,12 +308,12 @@ def _batch(numbered: Sequence[tuple[int, Row]], types: Sequence[pa.DataType]) ->
     return TypedRecords(pa.array([at for at, _ in numbered], pa.int64()), fields)
 
 
-def _reject(position: int, row: Row, names: list[str]) -> Framed | None:
+def _reject(position: int, row: Values, names: list[str]) -> FramedRecord | None:
     values = [_text(value) for value in row]
     shown = [v and v.encode("utf-8", "backslashreplace").decode() for v in values]
     wrong = [n for n, v, s in zip(names, values, shown, strict=True) if v != s]
     text = msgspec.json.encode(dict(zip(names, shown, strict=True))).decode()
-    return Framed(position, text, reason=f"the text in {wrong[0]} is not UTF-8") if wrong else None
+    return FramedRecord(position, text, reason=f"the text in {wrong[0]} is not UTF-8") if wrong else None
 
 
 def _text(value: Value) -> str | None:
@@ -342,7 +339,7 @@ def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expec
         stamp = Stamp.of(path)
         log = path.with_name(f"{path.name}-wal")
         is_quiet = not (log.exists() and log.stat().st_size)
-        if is_quiet and memory.untouched(relative, stamp):
+        if is_quiet and memory.is_unchanged(relative, stamp):
             continue
         try:
             declared = declared_date(source.declared_date, relative)
@@ -350,9 +347,11 @@ def _plan(dataset: Dataset, source: SqliteSource, publisher: Publisher, *, expec
             notes.append(f"{relative} is ignored: {error}")
             continue
         scope = folder_scope(dataset.scope, relative)
-        looks_taken = is_quiet and memory.looks_taken(relative, stamp)
+        looks_unchanged = is_quiet and memory.looks_unchanged(relative, stamp)
         takes.append(
-            TableTake(publisher, dataset, table, options, path, relative, stamp, looks_taken, declared, scope, memory)
+            TableTake(
+                publisher, dataset, table, options, path, relative, stamp, looks_unchanged, declared, scope, memory
+            )
         )
     takes.sort(key=lambda take: (take.declared or "", take.relative))
     return Plan(takes, notes)

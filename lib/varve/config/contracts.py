@@ -57,9 +57,8 @@ def _arranged(document: Document) -> Document:
             what = f"{entry['name']} is classified as personal and nothing says how"
             document.refuse((*here, "classification"), what, expected=expected)
         places |= {("columns", index, name): place for name, (place, _) in own.items()}
-        places |= {("columns", index, "type"): (*here, "physicalType")}
         value["columns"] += [
-            {"name": entry["name"], "type": entry.get("physicalType"), "required": entry.get("required", False),
+            {"name": entry["name"], "physicalType": entry.get("physicalType"), "required": entry.get("required", False),
              "key_position": _key_position(document, here, entry, is_only_key),
              "description": entry.get("description", ""), **{name: fact for name, (_, fact) in own.items()}}
         ]  # fmt: skip
@@ -67,8 +66,7 @@ def _arranged(document: Document) -> Document:
         if rule["type"] == "custom":
             column = table["properties"][place[3]]["name"] if "properties" in place else None
             places |= {("rules", len(value["rules"])): place}
-            places |= {("rules", len(value["rules"]), "expression"): (*place, "implementation")}
-            value["rules"] += [{"name": rule["name"], "expression": rule["implementation"], "column": column,
+            value["rules"] += [{"name": rule["name"], "implementation": rule["implementation"], "column": column,
                                 "severity": rule.get("severity", "error")}]  # fmt: skip
     return replace(document, value=value, places=places)
 

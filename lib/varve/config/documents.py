@@ -162,9 +162,8 @@ class _Reader:
             return self._refuse(node, f"{node.value} without quotes is a truth value to YAML",
                                 expected=f'"{node.value}" in quotes for the text, else true or false')  # fmt: skip
         if not node.style and kind == "int" and _BENT_NUMBER.fullmatch(node.value):
-            return self._refuse(
-                node, f"{shown} without quotes is another number to YAML", expected=f'"{shown}" in quotes'
-            )
+            what = f"{shown} without quotes is another number to YAML"
+            return self._refuse(node, what, expected=f'"{shown}" in quotes')
         return self._loader.construct_object(node)
 
     def _refuse(self, node: yaml.Node, what: str, **facts: Any) -> Any:

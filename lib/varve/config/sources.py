@@ -61,18 +61,9 @@ def _scope_part(value: Any) -> str:
     return "as it stands"
 
 
-Country = Annotated[
-    Annotated[str, Field(pattern=COUNTRY), Tag("as it stands")]
-    | Annotated[FromPath, Tag("from path")]
-    | Annotated[FromColumn, Tag("from column")],
-    Discriminator(_scope_part),
-]
-Entity = Annotated[
-    Annotated[str, Field(pattern=ENTITY), Tag("as it stands")]
-    | Annotated[FromPath, Tag("from path")]
-    | Annotated[FromColumn, Tag("from column")],
-    Discriminator(_scope_part),
-]
+_Found = Annotated[FromPath, Tag("from path")] | Annotated[FromColumn, Tag("from column")]
+Country = Annotated[Annotated[str, Field(pattern=COUNTRY), Tag("as it stands")] | _Found, Discriminator(_scope_part)]
+Entity = Annotated[Annotated[str, Field(pattern=ENTITY), Tag("as it stands")] | _Found, Discriminator(_scope_part)]
 
 
 class ScopeRule(Model):

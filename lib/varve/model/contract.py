@@ -91,7 +91,7 @@ class Column:
     """One column. type: Spark's DDL type."""
 
     name: str
-    type: Annotated[str, BeforeValidator(_column_type)]
+    type: Annotated[str, BeforeValidator(_column_type)] = Field(validation_alias=AliasChoices("type", "physicalType"))
     required: bool = False
     key_position: int | None = None
     personal: Personal | None = None
@@ -123,7 +123,7 @@ class Rule:
     """A quality rule: a row keeps it when the Spark SQL boolean `expression` is not false."""
 
     name: Annotated[str, BeforeValidator(_rule_name)]
-    expression: str
+    expression: str = Field(validation_alias=AliasChoices("expression", "implementation"))
     severity: Annotated[Literal["error", "warning"], BeforeValidator(_severity)] = "error"
     column: str | None = None
 

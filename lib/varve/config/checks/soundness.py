@@ -31,7 +31,7 @@ def add_unsound(document: Document, contract: Contract) -> None:
             remedy = "Rejects name rules: rename one."
             document.refuse(("rules", index, "name"), f"the rule {rule.name} occurs twice", remedy=remedy)
         names.add(rule.name)
-        add_wrong_sql(document, ("rules", index, "expression"), rule.expression, contract.names)
+        add_wrong_sql(document, ("rules", index, "implementation"), rule.expression, contract.names)
     _add_history(document, contract)
 
 

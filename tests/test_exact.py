@@ -15,8 +15,10 @@ from pyspark.sql import functions as F
 
 from connecting import dataset_of, files, landed
 from varve import raw
-from varve.bronze.typing import PROVENANCE, typed, typing_of
+from varve.bronze.typing import typed, typing_of
+from varve.model.columns import PROVENANCE
 from varve.model.contract import Column, Contract
+from varve.model.scope import SCOPE_COLUMNS
 from varve.storage import Disk
 
 WRONG, FINE = "wrong type", "precision"
@@ -130,7 +132,7 @@ def test_parquet_comes_through_raw_as_it_is(spark: SparkSession, lake_dir: Path,
     contract = Contract("s_d", "1.0.0", "s_d", "bronze", tuple(Column(name, kind) for name, kind in wanted.items()))
     [manifest] = landed(lake_dir, dataset_of(files(tmp_path / "in", format="parquet"), contract))
     frame = raw.read(spark, Disk(lake_dir), [manifest]).selectExpr(
-        "*", *(f"string(null) as {name}" for name in (*PROVENANCE,) if name not in ("_rescued", "_position"))
+        "*", *(f"string(null) as {name}" for name in (*SCOPE_COLUMNS, *PROVENANCE) if name != "_position")
     )
     typing = typing_of(manifest.columns, contract, types=manifest.types)
     frame = typed(frame, contract, typing).withColumn("moment", F.col("moment").cast("string"))

@@ -25,20 +25,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from varve.bronze.exact import TEXT, exact, text_of
+from varve.model.columns import PROVENANCE
 from varve.model.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract
 from varve.model.contract import Column as Field
 from varve.model.scope import SCOPE_COLUMNS, UNKNOWN
-
-PROVENANCE: Final = (
-    "_rescued",
-    *SCOPE_COLUMNS,
-    "_manifest",
-    "_file",
-    "_position",
-    "_landed_at",
-    "_as_of",
-    "_contract_version",
-)
 
 _DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 _MIDNIGHT: Final = r"^\d{4}-\d{2}-\d{2}[T ]00:00(:00(\.0+)?)?Z?$"
@@ -150,11 +140,10 @@ def typed(records: DataFrame, contract: Contract, typing: Typing) -> DataFrame:
     string, c0 … cN, scope_country, scope_entity, _manifest, _file, _landed_at, _as_of).
     """
     # Two steps, so that a value is computed once: the second sees the first only by name.
-    common = [c for c in PROVENANCE if c not in ("_rescued", "_contract_version")]
-    received = records.select("_record", *common, *typing.received)
+    received = records.select("_record", *SCOPE_COLUMNS, *PROVENANCE, *typing.received)
     return received.select("*", *typing.values).select(
         *typing.columns,
-        "_manifest", "_file", "_position", "_landed_at", "_as_of",
+        *PROVENANCE,
         F.lit(contract.version).alias("_contract_version"),
         typing.reason,
         typing.record,
@@ -162,7 +151,7 @@ def typed(records: DataFrame, contract: Contract, typing: Typing) -> DataFrame:
 
 
 def rows_of(frame: DataFrame) -> DataFrame:
-    """The rows of typed records: the contract's columns [, columns added] and PROVENANCE."""
+    """The rows of typed records: the contract's columns [, columns added], `_rescued`, scope, PROVENANCE, version."""
     return frame.where(F.col("_reason").isNull()).drop("_reason", "_record")
 
 

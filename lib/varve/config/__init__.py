@@ -16,21 +16,6 @@ from varve.config.settings import Pseudonyms, Settings
 from varve.config.sources import Dataset, DatasetOptions, FromColumn, FromPath, Kind, ScopeRule, Source
 
 __all__ = [
-    "Config",
-    "Dataset",
-    "DatasetOptions",
-    "ForEachTask",
-    "FromColumn",
-    "FromPath",
-    "GraphTask",
-    "JobGraph",
-    "Kind",
-    "Pseudonyms",
-    "ScopeRule",
-    "Secret",
-    "Settings",
-    "Source",
-    "SparkPythonTask",
-    "job_graphs",
-    "load",
-]
+    "Config", "Dataset", "DatasetOptions", "ForEachTask", "FromColumn", "FromPath", "GraphTask", "JobGraph", "Kind",
+    "Pseudonyms", "ScopeRule", "Secret", "Settings", "Source", "SparkPythonTask", "job_graphs", "load",
+]  # fmt: skip

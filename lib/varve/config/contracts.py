@@ -1,155 +1,103 @@
-"""Contracts in Open Data Contract Standard 3.1 (`conf/contracts/*.odcs.yaml`).
+"""Contracts in Open Data Contract Standard 3.1 (`conf/contracts/*.odcs.yaml`) as our model of them.
 
-The file is validated against the standard's own JSON schema (`odcs`). What the standard has no word for stands under
-`customProperties`: `varve` of the table (`TableFacts`), and `source`, `format`, `codes`, `personal`, `tracked` of a
-column (`ColumnFacts`).
+The file is held against the standard's own JSON schema (`checks/standard.py`). What the standard has no word for stands
+under `customProperties`: `varve` of the table (TABLE_FACTS of a Contract), and COLUMN_FACTS of a column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
-from pydantic import Field, TypeAdapter, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import TypeAdapter
 
-from varve.config.documents import Document
-from varve.config.findings import validated
-from varve.config.models import DURATION, Count, Flag, Model, Name, Share, Zone
-from varve.config.odcs import Place, follows_the_standard
-from varve.config.problems import did_you_mean, listed
-from varve.config.soundness import add_unsound
-from varve.model.contract import Column, Contract, Feed, Guard, HistoryRules, Personal, Rule, spark_type
+from varve.config.checks.soundness import add_unsound
+from varve.config.checks.standard import follows_the_standard, quality_entries
+from varve.config.documents import Document, Place
+from varve.config.findings import said, validated
+from varve.config.problems import among, did_you_mean, listed
+from varve.model.contract import Contract
 
-Duration = Annotated[str, Field(pattern=DURATION)]
+TABLE_FACTS: Final = ("layer", "history", "guard", "feeds", "evolve", "retain")
+COLUMN_FACTS: Final = ("source", "format", "zone", "codes", "personal", "tracked")
+CONTRACT: Final = TypeAdapter(Contract)
 
-
-class HistoryFacts(Model):
-    """How changes are ordered in the life of a key."""
-
-    valid_from: str | None = None
-    """The column with the business time; absent: the manifest's as_of."""
-    sequence: str | None = None
-    """Of two changes at the same time the one with the greater sequence holds."""
-    tie_break: tuple[str, ...] = ()
-    order: tuple[str, ...] = ()
-    """Short for the three above: [valid_from, sequence, tie_break …]."""
-    deleted_when: str | None = None
-    """Spark SQL boolean over the bronze columns: the row says that the key is deleted."""
-    domain: Literal["time", "sequence"] = "time"
-
-    @model_validator(mode="after")
-    def _order_stands_alone(self) -> HistoryFacts:
-        if self.order and (self.valid_from or self.sequence or self.tie_break):
-            raise PydanticCustomError(
-                "option", "order says the same as valid_from, sequence and tie_break",
-                {"expected": "one of both ways", "field": "order"},
-            )  # fmt: skip
-        return self
-
-    def rules(self) -> HistoryRules:
-        """What orders the changes of an entity, and which of them delete."""
-        first, second, *others = (*self.order, None, None) if self.order else (self.valid_from, self.sequence)
-        return HistoryRules(
-            valid_from=first,
-            sequence=second,
-            tie_break=tuple(o for o in others if o) if self.order else self.tie_break,
-            deleted_when=self.deleted_when,
-            domain=self.domain,
-        )
+_Facts = Mapping[str, tuple[Place, Any]]  # name -> its place in the file, its value
 
 
-class GuardFacts(Model):
-    """Limits per scope beyond which a snapshot is parked."""
-
-    min_rows: Count = 1
-    max_deleted_share: Share = 0.1
-    max_rejected_share: Share = 1.0
-
-
-class FeedFacts(Model):
-    """A bronze table that feeds this one."""
-
-    bronze: Name
-    columns: Mapping[str, str] = Field(default_factory=dict)
-
-
-class TableFacts(Model):
-    """The custom property `varve` of a table."""
-
-    layer: Literal["bronze", "silver", "gold"] = "silver"
-    history: HistoryFacts | None = None
-    guard: GuardFacts | None = None
-    feeds: tuple[FeedFacts, ...] = ()
-    evolve: Literal["rescue", "add"] = "rescue"
-    retain: Mapping[Literal["raw", "history"], Duration] = Field(default_factory=dict)
-
-
-class PersonalFacts(Model):
-    """The custom property `personal` of a column."""
-
-    kind: Literal["direct", "indirect", "free_text"]
-    subject: Name | None = None
-
-
-class ColumnFacts(Model):
-    """The custom properties of a column that Varve reads."""
-
-    source: str | None = None
-    """The name as received."""
-    format: str | None = None
-    """A pattern for dates and times; `timestamp` of a bigint: the nanoseconds of the time that is received."""
-    zone: Zone | None = None
-    """The IANA zone of times that are received without an offset; absent: they are UTC."""
-    codes: str | None = None
-    personal: PersonalFacts | None = None
-    tracked: Flag = True
-
-
-TABLE_FACTS: Final = TypeAdapter(TableFacts)
-_ONE_FACT: Final[Mapping[str, TypeAdapter[Any]]] = {
-    name: TypeAdapter[Any](field.rebuild_annotation()) for name, field in ColumnFacts.model_fields.items()
-}
-
-
-def read_contract(document: Document) -> Contract | None:
-    """The contract in a document; None when it is not valid, and the reasons are noted."""
+def read_contract(document: Document) -> tuple[Document, Contract] | None:
+    """The contract in a document, and the document arranged like it; None when it is not valid, and the reasons are
+    noted."""
     before = len(document.problems.found)
     if not follows_the_standard(document):
         return None
-    table = document.value["schema"][0]
-    facts = _table_facts(document, table)
-    columns = [_column_facts(document, index, entry) for index, entry in enumerate(table["properties"])]
-    add_unsound(document)
-    if facts is None or len(document.problems.found) > before:
+    arranged = _arranged(document)
+    contract = validated(arranged, CONTRACT)
+    if contract is not None and len(document.problems.found) == before:
+        add_unsound(arranged, contract)
+    return None if contract is None or len(document.problems.found) > before else (arranged, contract)
+
+
+def _arranged(document: Document) -> Document:
+    """The document with its parts where Contract has them."""
+    table, at = document.value["schema"][0], ("schema", 0)
+    facts = _table_facts(document, table, at)
+    places: dict[Place, Place] = {("table",): (*at, "name"), ("columns",): (*at, "properties")}
+    places |= {(name,): place for name, (place, _) in facts.items()}
+    value = {"layer": "silver", "id": document.value["id"], "version": document.value["version"],
+             "table": table["name"], "description": table.get("description", ""), "columns": [], "rules": [],
+             **{name: fact for name, (_, fact) in facts.items()}}  # fmt: skip
+    is_only_key = sum(bool(entry.get("primaryKey")) for entry in table["properties"]) == 1
+    for index, entry in enumerate(table["properties"]):
+        here = (*at, "properties", index)
+        own = _custom(document, entry, here, COLUMN_FACTS)
+        if entry.get("classification") == "personal" and "personal" not in own:
+            expected = "the custom property personal: {kind: direct, indirect or free_text}"
+            what = f"{entry['name']} is classified as personal and nothing says how"
+            document.refuse((*here, "classification"), what, expected=expected)
+        places |= {("columns", index, name): place for name, (place, _) in own.items()}
+        value["columns"] += [
+            {"name": entry["name"], "physicalType": entry.get("physicalType"), "required": entry.get("required", False),
+             "key_position": _key_position(document, here, entry, is_only_key),
+             "description": entry.get("description", ""), **{name: fact for name, (_, fact) in own.items()}}
+        ]  # fmt: skip
+    for place, rule in quality_entries(document.value):
+        if rule["type"] == "custom":
+            column = table["properties"][place[3]]["name"] if "properties" in place else None
+            places |= {("rules", len(value["rules"])): place}
+            value["rules"] += [{"name": rule["name"], "implementation": rule["implementation"], "column": column,
+                                "severity": rule.get("severity", "error")}]  # fmt: skip
+    return replace(document, value=value, places=places)
+
+
+def _key_position(document: Document, at: Place, entry: Mapping[str, Any], is_only_key: bool) -> int | None:
+    """The position of a column in the key; None when it is no part of it."""
+    name, place = entry["name"], (*at, "primaryKeyPosition")
+    position: int | None = entry.get("primaryKeyPosition", 1 if entry.get("primaryKey") and is_only_key else None)
+    if not entry.get("primaryKey"):
+        if position not in (None, -1):
+            document.refuse(place, f"{name} has a position and is no key", expected="primaryKey: true")
         return None
-    return _contract(document.value, facts, [column for column in columns if column is not None])
+    if position is None or position < 1:
+        what = f"the key column {name} has no position"
+        document.refuse(place, what, found=position, expected="primaryKeyPosition: 1, 2, …")
+    return position
 
 
-def _table_facts(document: Document, table: Mapping[str, Any]) -> TableFacts | None:
-    place = ("schema", 0)
-    values = _custom(document, table, place, ("varve",))
-    if "varve" not in values:
-        return TableFacts()
-    at, value = values["varve"]
-    return validated(document, TABLE_FACTS, value, at)
+def _table_facts(document: Document, table: Mapping[str, Any], at: Place) -> _Facts:
+    """What the custom property `varve` says. A field that Contract does not have there is a problem."""
+    place, facts = _custom(document, table, at, ("varve",)).get("varve", (at, {}))
+    if not isinstance(facts, dict):
+        document.refuse(place, "varve has a wrong value", found=said(facts), expected="fields")
+        return {}
+    for name in facts.keys() - set(TABLE_FACTS):
+        document.refuse((*place, name), f"the field {name} is unknown", **among(name, sorted(TABLE_FACTS)))
+    return {name: ((*place, name), value) for name, value in facts.items() if name in TABLE_FACTS}
 
 
-def _column_facts(document: Document, index: int, entry: Mapping[str, Any]) -> ColumnFacts | None:
-    place = ("schema", 0, "properties", index)
-    values = _custom(document, entry, place, tuple(ColumnFacts.model_fields))
-    before = len(document.problems.found)
-    for name, (at, value) in values.items():  # one by one, so that each problem has its own line
-        validated(document, _ONE_FACT[name], value, at, name=name)
-    if len(document.problems.found) > before:
-        return None
-    return ColumnFacts.model_validate({name: value for name, (_, value) in values.items()})
-
-
-def _custom(
-    document: Document, owner: Mapping[str, Any], place: Place, ours: tuple[str, ...]
-) -> dict[str, tuple[Place, Any]]:
-    """Our custom properties: name -> (place, value). A name that is neither ours nor another tool's is a problem."""
+def _custom(document: Document, owner: Mapping[str, Any], place: Place, ours: Collection[str]) -> _Facts:
+    """Our custom properties. A name that is neither ours nor another tool's is a problem."""
     found: dict[str, tuple[Place, Any]] = {}
     for index, entry in enumerate(owner.get("customProperties", ())):
         at, name = (*place, "customProperties", index), entry["property"]
@@ -158,54 +106,7 @@ def _custom(
         elif name in ours:
             found[name] = ((*at, "value"), entry["value"])
         elif "." not in name:  # a property that nobody reads may be a misspelt `personal`
-            document.refuse(
-                (*at, "property"),
-                f"the custom property {name} is unknown",
-                expected=f"{listed(ours)}, or another tool's, written tool.name",
-                remedy=did_you_mean(name, ours),
-            )
+            expected = f"{listed(ours)}, or another tool's, written tool.name"
+            what, remedy = f"the custom property {name} is unknown", did_you_mean(name, ours)
+            document.refuse((*at, "property"), what, expected=expected, remedy=remedy)
     return found
-
-
-def _contract(value: Mapping[str, Any], facts: TableFacts, columns: Sequence[ColumnFacts]) -> Contract:
-    """The contract in a document that was found valid."""
-    table = value["schema"][0]
-    entries = table["properties"]
-    return Contract(
-        id=value["id"],
-        version=value["version"],
-        table=table["name"],
-        layer=facts.layer,
-        columns=tuple(_column(entry, column) for entry, column in zip(entries, columns, strict=True)),
-        rules=(*_rules(table, None), *(rule for entry in entries for rule in _rules(entry, entry["name"]))),
-        history=facts.history.rules() if facts.history else None,
-        guard=Guard(**facts.guard.model_dump()) if facts.guard else None,
-        feeds=tuple(Feed(feed.bronze, feed.columns) for feed in facts.feeds),
-        evolve=facts.evolve,
-        retain={str(layer): duration for layer, duration in facts.retain.items()},
-        description=table.get("description", ""),
-    )
-
-
-def _column(entry: Mapping[str, Any], facts: ColumnFacts) -> Column:
-    return Column(
-        name=entry["name"],
-        type=spark_type(entry["physicalType"]) or "",
-        required=entry.get("required", False),
-        key_position=entry.get("primaryKeyPosition", 1) if entry.get("primaryKey") else None,
-        personal=Personal(facts.personal.kind, facts.personal.subject) if facts.personal else None,
-        source_name=facts.source,
-        format=facts.format,
-        zone=facts.zone,
-        codes=facts.codes,
-        tracked=facts.tracked,
-        description=entry.get("description", ""),
-    )
-
-
-def _rules(owner: Mapping[str, Any], column: str | None) -> tuple[Rule, ...]:
-    return tuple(
-        Rule(entry["name"], entry["implementation"], entry.get("severity", "error"), column)
-        for entry in owner.get("quality", ())
-        if entry["type"] == "custom"
-    )

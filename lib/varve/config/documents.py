@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ try:
 except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
-Location = Sequence[str | int]
+Place = tuple[str | int, ...]  # the way from the top of a file to what stands in it
 
 _BOOLEAN_1_1: Final = re.compile(r"(?i:yes|no|on|off|y|n)")
 _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
@@ -39,34 +39,42 @@ _SECRETIVE: Final = re.compile(
 )
 
 
-def is_secretive(location: Location) -> bool:
+def is_secretive(place: Place) -> bool:
     """Whether a secret may have been written there, so that messages must not show the value."""
-    return any(isinstance(step, str) and (step == "pseudonyms" or _SECRETIVE.search(step)) for step in location)
+    return any(isinstance(step, str) and (step == "pseudonyms" or _SECRETIVE.search(step)) for step in place)
 
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML file: its plain value (dicts, lists, scalars) and the line of everything in it."""
+    """One YAML file: its plain value (dicts, lists, scalars) and the line of everything in it.
+
+    shown: the path as messages show it. places: of a value that was arranged in another way than the file, where its
+    parts stand in the file.
+    """
 
     path: Path
-    shown: str  # the path as messages show it
+    shown: str
     value: Any
-    lines: Mapping[tuple[str | int, ...], int] = field(repr=False)
+    lines: Mapping[Place, int] = field(repr=False)
     problems: Problems = field(repr=False)
+    places: Mapping[Place, Place] = field(default_factory=dict, repr=False)
 
-    def line(self, location: Location) -> int | None:
-        """The line of what `location` leads to, or of the nearest thing around it that the file holds."""
-        found: tuple[str | int, ...] = ()
-        for step in location:  # steps that the file does not have (names of union members) are passed over
+    def line(self, place: Place) -> int | None:
+        """The line of what stands at that place of the value, or of the nearest thing around it."""
+        known = (length for length in range(len(place), 0, -1) if place[:length] in self.places)
+        if length := next(known, 0):
+            place = (*self.places[place[:length]], *place[length:])
+        found: Place = ()
+        for step in place:  # steps that the file does not have (names of union members) are passed over
             if (*found, step) in self.lines:
                 found = (*found, step)
         return self.lines.get(found)
 
     def refuse(
-        self, location: Location, what: str, *, found: object = None, expected: object = None, remedy: str | None = None
+        self, place: Place, what: str, *, found: object = None, expected: object = None, remedy: str | None = None
     ) -> None:
-        """Note a problem at that place of this file."""
-        self.problems.add(Problem(self.shown, self.line(location), what, found, expected, remedy))
+        """Note a problem at that place of the value."""
+        self.problems.add(Problem(self.shown, self.line(place), what, found, expected, remedy))
 
 
 def read_document(path: Path, shown: str, problems: Problems) -> Document | None:
@@ -102,10 +110,10 @@ class _Reader:
         self._shown = shown
         self._problems = problems
         self._open: set[int] = set()  # nodes that are being read: an alias to one of them would never end
-        self.lines: dict[tuple[str | int, ...], int] = {(): 1}
+        self.lines: dict[Place, int] = {(): 1}
         self.failed = False
 
-    def value(self, node: yaml.Node, at: tuple[str | int, ...]) -> Any:
+    def value(self, node: yaml.Node, at: Place) -> Any:
         """The plain value of a node that stands `at` that place."""
         self.lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
@@ -120,7 +128,7 @@ class _Reader:
         finally:
             self._open.discard(id(node))
 
-    def _mapping(self, node: yaml.MappingNode, at: tuple[str | int, ...]) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, at: Place) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node)
@@ -145,7 +153,7 @@ class _Reader:
         return self._refuse(node, "a field's name must be text", found=f"{node.value} without quotes",
                             expected=f'"{node.value}" in quotes')  # fmt: skip
 
-    def _scalar(self, node: yaml.ScalarNode, at: tuple[str | int, ...]) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, at: Place) -> Any:
         if node.tag not in _PLAIN_TAGS:
             return self._refuse(node, f"the tag {node.tag} is not supported", expected="plain YAML")
         kind = node.tag.rpartition(":")[2]
@@ -154,9 +162,8 @@ class _Reader:
             return self._refuse(node, f"{node.value} without quotes is a truth value to YAML",
                                 expected=f'"{node.value}" in quotes for the text, else true or false')  # fmt: skip
         if not node.style and kind == "int" and _BENT_NUMBER.fullmatch(node.value):
-            return self._refuse(
-                node, f"{shown} without quotes is another number to YAML", expected=f'"{shown}" in quotes'
-            )
+            what = f"{shown} without quotes is another number to YAML"
+            return self._refuse(node, what, expected=f'"{shown}" in quotes')
         return self._loader.construct_object(node)
 
     def _refuse(self, node: yaml.Node, what: str, **facts: Any) -> Any:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
-from pydantic_core import PydanticCustomError
 
-from varve.config.models import Count, Flag, Model
+from varve.model.fields import Count, Flag, Model, wrong
 
 TaskKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 RunIf = Literal["ALL_SUCCESS", "ALL_DONE", "NONE_FAILED", "AT_LEAST_ONE_SUCCESS", "ALL_FAILED", "AT_LEAST_ONE_FAILED"]
@@ -84,11 +83,8 @@ class GraphTask(_Work):
     @model_validator(mode="after")
     def _does_one_thing(self) -> GraphTask:
         if (self.spark_python_task is None) == (self.for_each_task is None):
-            raise PydanticCustomError(
-                "task", "a task does exactly one thing",
-                {"found": "neither" if self.spark_python_task is None else "both",
-                 "expected": "spark_python_task or for_each_task"},
-            )  # fmt: skip
+            found = "neither" if self.spark_python_task is None else "both"
+            raise wrong("a task does exactly one thing", found=found, expected="spark_python_task or for_each_task")
         return self
 
 
@@ -125,14 +121,12 @@ class JobGraph(Model):
 
     def in_order(self) -> tuple[GraphTask, ...]:
         """The tasks, each after all that it depends on; otherwise in the order of the file."""
-        done: list[GraphTask] = []
-        waiting = list(self.tasks)
-        while waiting:
-            keys = {task.task_key for task in done}
-            ready = next(task for task in waiting if all(d.task_key in keys for d in task.depends_on))
-            waiting.remove(ready)
-            done.append(ready)
-        return tuple(done)
+        done: dict[str, GraphTask] = {}
+        while len(done) < len(self.tasks):
+            ready = (t for t in self.tasks if t.task_key not in done and all(d.task_key in done for d in t.depends_on))
+            task = next(ready)
+            done[task.task_key] = task
+        return tuple(done.values())
 
 
 class _Resources(Model):

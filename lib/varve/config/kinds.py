@@ -57,12 +57,9 @@ class Kinds:
                     raise TypeError(f"no class in it extends {ROOM}.Connector and has a kind")
             except (Exception, SystemExit) as error:  # what a stranger's module does wrong
                 self.is_whole = False
-                document.refuse(
-                    at,
-                    f"the module {name} cannot be used as a connector",
-                    found=f"{type(error).__name__}: {error}",
-                    expected=f"a module below {folder}, below {folder / 'lib'} or an installed one",
-                )
+                what, found = f"the module {name} cannot be used as a connector", f"{type(error).__name__}: {error}"
+                expected = f"a module below {folder}, below {folder / 'lib'} or an installed one"
+                document.refuse(at, what, found=found, expected=expected)
                 continue
             for connector in connectors:
                 if connector.kind in self.names():
@@ -87,18 +84,11 @@ class Kinds:
             document.refuse((), "the field kind is missing", found=listed(value))
             return None
         connector = self.connector(str(kind))
-        if connector is None:
-            if self.is_whole:
-                document.refuse(
-                    ("kind",),
-                    "kind has a value that is not possible",
-                    found=repr(kind),
-                    expected=listed(self.names()),
-                    remedy=did_you_mean(str(kind), self.names())
-                    or "A kind of your own: name its module under connectors in the settings.",
-                )
-            return None
-        return validated(document, _shape(connector.source))
+        if connector is None and self.is_whole:
+            what, own = "kind has a value that is not possible", "A kind of your own: name its module under connectors"
+            remedy = did_you_mean(str(kind), self.names()) or f"{own} in the settings."
+            document.refuse(("kind",), what, found=repr(kind), expected=listed(self.names()), remedy=remedy)
+        return None if connector is None else validated(document, _shape(connector.source))
 
 
 @cache

@@ -9,17 +9,17 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from varve.config.checks.crossing import Crossing
+from varve.config.checks.flow import add_wrong_flow
+from varve.config.checks.transforms import Fitting, imported
 from varve.config.contracts import read_contract
-from varve.config.crossing import Crossing
 from varve.config.documents import Document, read_document
 from varve.config.findings import validated
-from varve.config.flow import add_wrong_flow
 from varve.config.jobs import JobGraph, JobsFile
 from varve.config.kinds import Kinds
 from varve.config.problems import Problem, Problems, did_you_mean, listed
 from varve.config.settings import Settings
 from varve.config.sources import Dataset, Kind, Source, absolute
-from varve.config.transforms import Fitting, imported
 from varve.model.contract import Contract
 from varve.model.errors import ConfigError
 from varve.transforms import NONE, Transforms
@@ -168,12 +168,9 @@ class _Folder:
     def _refuse_local_keys(self, document: Document, settings: Settings, env: str, lake: str | None) -> None:
         for version, secret in (settings.pseudonyms.keys if settings.pseudonyms else {}).items():
             if secret.kind == "local" and (env != "local" or "://" in (lake or settings.lake)):
-                document.refuse(
-                    ("pseudonyms", "keys", version),
-                    "a key in the lake is for one machine only",
-                    found=secret.reference,
-                    expected="${env:NAME}, ${file:/path} or ${databricks:scope/key}",
-                )
+                place, what = ("pseudonyms", "keys", version), "a key in the lake is for one machine only"
+                expected = "${env:NAME}, ${file:/path} or ${databricks:scope/key}"
+                document.refuse(place, what, found=secret.reference, expected=expected)
 
     def sources(self, kinds: Kinds) -> list[tuple[Document, Source]]:
         documents = self.documents("sources", ".yml", ".yaml")
@@ -189,8 +186,8 @@ class _Folder:
         for document in documents:
             if isinstance(document.value, dict):
                 known.add(str(document.value.get("id")))
-            if contract := read_contract(document):
-                found.append((document, contract))
+            if read := read_contract(document):
+                found.append(read)
         return found, frozenset(known) if all_were_read else None
 
     def graphs(self) -> dict[str, JobGraph]:

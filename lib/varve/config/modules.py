@@ -66,12 +66,10 @@ def installed(name: str) -> Root | None:
         spec = find_spec(name)
     except (ImportError, ValueError):
         return None
-    if spec is None:
-        return None
-    folders = list(spec.submodule_search_locations or ())
-    place = Path(folders[0]) if folders else Path(spec.origin or "").with_suffix("")
-    is_file = not folders and Path(spec.origin or "").suffix == ".py"
-    return Root(name, place) if place.is_dir() or is_file else None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        return Root(name, Path(folder)) if Path(folder).is_dir() else None
+    file = Path((spec.origin if spec else None) or "")
+    return Root(name, file.with_suffix("")) if file.suffix == ".py" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +152,13 @@ def module_of(name: str, folder: Path) -> ModuleType:
 def _add_late_imports(
     module: str, finder: _Finder, tree: ast.AST, problems: Problems, shown: Callable[[Path], str]
 ) -> None:
+    expected = "modules of this package at the head of the file"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for line, names in imports(node, module, finder.files[module]):
                 if names[0].partition(".")[0] in finder.places:
-                    problems.add(Problem(shown(Path(finder.files[module])), line,
-                                         f"{names[0]} is imported within a function",
-                                         expected="modules of this package at the head of the file"))  # fmt: skip
+                    file, what = shown(Path(finder.files[module])), f"{names[0]} is imported within a function"
+                    problems.add(Problem(file, line, what, expected=expected))
 
 
 def _problem(error: BaseException, file: Path, finder: _Finder, shown: Callable[[Path], str]) -> Problem:
@@ -191,17 +189,13 @@ class _Finder:
         if root not in self.places:
             return None
         place = self.places[root].joinpath(*steps)
-        if (file := place / "__init__.py").is_file():
-            return spec_from_file_location(
-                name, file, loader=_Source(name, str(file), self), submodule_search_locations=[str(place)]
-            )
-        if (file := place.with_name(f"{place.name}.py")).is_file():
-            return spec_from_file_location(name, file, loader=_Source(name, str(file), self))
-        if place.is_dir():
-            spec = ModuleSpec(name, None, is_package=True)
-            spec.submodule_search_locations = [str(place)]
-            return spec
-        return None
+        for file, folders in ((place / "__init__.py", [str(place)]), (place.with_name(f"{place.name}.py"), None)):
+            if file.is_file():
+                loader = _Source(name, str(file), self)
+                return spec_from_file_location(name, file, loader=loader, submodule_search_locations=folders)
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(place)]
+        return spec if place.is_dir() else None
 
 
 class _Source(SourceFileLoader):

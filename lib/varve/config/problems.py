@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from varve.model.errors import ConfigError, ContractError
@@ -59,10 +59,14 @@ class Problems:
     def raise_any(self) -> None:
         """Raise what was found, sorted by file and line; do nothing when all is well."""
         problems = sorted(self.found, key=lambda p: (p.file, p.line or 0, p.what))
-        if not problems:
-            return
         errors = tuple(problem.error() for problem in problems)
-        raise errors[0] if len(errors) == 1 else SeveralConfigError(errors)
+        if errors:
+            raise errors[0] if len(errors) == 1 else SeveralConfigError(errors)
+
+
+def among(name: str, known: Collection[str]) -> dict[str, str | None]:
+    """What a message says of a name that is none of those known: they are expected, and one may have been meant."""
+    return {"expected": f"one of {listed(known)}", "remedy": did_you_mean(name, known)}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

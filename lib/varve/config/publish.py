@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from varve.config.contracts import ColumnFacts, TableFacts
+from varve.config.contracts import COLUMN_FACTS, CONTRACT, TABLE_FACTS
 from varve.config.jobs import JobsFile
 from varve.config.kinds import Kinds
 from varve.config.settings import Settings
@@ -47,9 +47,20 @@ def _named(title: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _contract_schema() -> dict[str, Any]:
     """Our custom properties where the standard has them; everything else is left to the standard's own schema."""
-    table = TypeAdapter(TableFacts).json_schema()
-    column = TypeAdapter(ColumnFacts).json_schema()
-    definitions = {**table.pop("$defs", {}), **column.pop("$defs", {}), "TableFacts": table}
+    contract = CONTRACT.json_schema()
+    definitions, fields = contract["$defs"], contract["properties"]
+    del definitions["Rule"]
+    columns = definitions.pop("Column")["properties"]
+    columns["source"] = columns["source_name"]
+    fields["layer"]["default"] = "silver"
+    definitions["TableFacts"] = {
+        "additionalProperties": False, "description": "The custom property `varve` of a table.", "type": "object",
+        "properties": {name: fields[name] for name in TABLE_FACTS},
+    }  # fmt: skip
+    custom = _custom_properties({name: columns[name] for name in COLUMN_FACTS})
+    column = {"required": ["physicalType"], "properties": {"customProperties": custom, "quality": _QUALITY}}
+    facts = _custom_properties({"varve": {"$ref": "#/$defs/TableFacts"}})
+    table = {"properties": {"customProperties": facts, "quality": _QUALITY, "properties": {"items": column}}}
     return {
         "$defs": definitions,
         "type": "object",
@@ -57,23 +68,8 @@ def _contract_schema() -> dict[str, Any]:
         "properties": {
             "apiVersion": {"const": "v3.1.0"},
             "version": {"pattern": r"^[0-9]+\.[0-9]+\.[0-9]+$"},
-            "schema": {"type": "array", "minItems": 1, "maxItems": 1, "items": _table_schema(column["properties"])},
+            "schema": {"type": "array", "minItems": 1, "maxItems": 1, "items": table},
         },
-    }
-
-
-def _table_schema(column_facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "properties": {
-            "customProperties": _custom_properties({"varve": {"$ref": "#/$defs/TableFacts"}}),
-            "quality": _QUALITY,
-            "properties": {
-                "items": {
-                    "required": ["physicalType"],
-                    "properties": {"customProperties": _custom_properties(column_facts), "quality": _QUALITY},
-                }
-            },
-        }
     }
 
 
@@ -96,10 +92,7 @@ _QUALITY: dict[str, Any] = {
                 "type": {"const": "custom"},
                 "engine": {"const": "varve"},
                 "name": {"pattern": "^[a-z][a-z0-9_]*$"},
-                "implementation": {
-                    "type": "string",
-                    "description": "A Spark SQL boolean.",
-                },
+                "implementation": {"type": "string", "description": "A Spark SQL boolean."},
                 "severity": {"enum": ["error", "warning"]},
             },
         },

@@ -12,53 +12,50 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import core_schema
 
 from varve.model.errors import ConfigError
+from varve.model.fields import wrong
 
 REFERENCE: Final = re.compile(
-    r"\$\{(?:(?P<env>env):(?P<variable>[A-Za-z_][A-Za-z0-9_]*)|(?P<file>file):(?P<path>[^{}]+)"
-    r"|(?P<databricks>databricks):(?P<scope>[^/{}]+)/(?P<key>[^/{}]+)|(?P<local>local):(?P<name>[a-z][a-z0-9_]*))\}"
+    r"\$\{((env):([A-Za-z_][A-Za-z0-9_]*)|(file):([^{}]+)|(databricks):([^/{}]+/[^/{}]+)|(local):([a-z][a-z0-9_]*))\}"
 )
 EXPECTED: Final = "a reference: ${env:NAME}, ${file:/path}, ${databricks:scope/key} or ${local:name}"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A reference to a secret. Shows its reference everywhere, its value nowhere but in `reveal()`, and keeps none."""
+    """A reference to a secret. Shows its reference everywhere, its value nowhere but in `reveal()`, and keeps none.
 
-    __slots__ = ("_lake", "reference")
+    lake: the folder that holds the keys of `${local:…}`.
+    """
 
-    def __init__(self, reference: str, *, lake: Path | None = None) -> None:
-        self.reference = reference
-        self._lake = lake
+    reference: str
+    lake: Path | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> str:
         """env, file, databricks or local."""
-        match = REFERENCE.fullmatch(self.reference)
-        assert match is not None
-        return str(match["env"] or match["file"] or match["databricks"] or match["local"])
+        return self.reference[2:].partition(":")[0]
 
     def in_lake(self, lake: Path) -> Secret:
         """The same reference, with the lake that holds the keys of `${local:…}`."""
-        return Secret(self.reference, lake=lake)
+        return Secret(self.reference, lake)
 
     def reveal(self) -> str:
         """The value; raises ConfigError naming the reference and the remedy when there is none."""
-        match = REFERENCE.fullmatch(self.reference)
-        assert match is not None
-        if match["env"]:
-            return self._from_environment(match["variable"])
-        if match["file"]:
-            return self._from_file(Path(match["path"]).expanduser())
-        if match["databricks"]:
-            return self._from_databricks(match["scope"], match["key"])
-        return self._from_lake(match["name"])
+        kind, _, name = self.reference[2:-1].partition(":")
+        if kind == "env":
+            return self._from_environment(name)
+        if kind == "file":
+            return self._from_file(Path(name).expanduser())
+        return self._from_databricks(*name.split("/")) if kind == "databricks" else self._from_lake(name)
 
     def _from_environment(self, variable: str) -> str:
         value = os.environ.get(variable, "")
@@ -88,9 +85,9 @@ class Secret:
             raise self._missing(f"Databricks refused with {type(error).__name__}", remedy) from None
 
     def _from_lake(self, name: str) -> str:
-        if self._lake is None:
+        if self.lake is None:
             raise self._missing("no local lake is known", "Give a lake in a local folder.")
-        return self._from_file(_key_file(self._lake / ".keys" / name))
+        return self._from_file(_key_file(self.lake / ".keys" / name))
 
     def _missing(self, found: str, remedy: str) -> ConfigError:
         return ConfigError("a secret is not available", where=self.reference, found=found, remedy=remedy)
@@ -98,23 +95,13 @@ class Secret:
     def __repr__(self) -> str:
         return f"Secret('{self.reference}')"
 
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self.reference == other.reference
-
-    def __hash__(self) -> int:
-        return hash(self.reference)
-
     @classmethod
     def _parse(cls, value: Any) -> Secret:
         if isinstance(value, Secret):
             return value
         if not isinstance(value, str) or not REFERENCE.fullmatch(value):
             # the value may be a secret: it never enters the message
-            raise PydanticCustomError(
-                "secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED}
-            )
+            raise wrong("a secret must not stand in the configuration", expected=EXPECTED)
         return cls(value)
 
     @classmethod
@@ -127,8 +114,11 @@ class Secret:
     def __get_pydantic_json_schema__(
         cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        pattern = re.sub(r"\(\?P<\w+>", "(", REFERENCE.pattern)
-        return {"type": "string", "pattern": f"^{pattern}$", "description": f"A secret, by reference: {EXPECTED}."}
+        return {
+            "type": "string",
+            "pattern": f"^{REFERENCE.pattern}$",
+            "description": f"A secret, by reference: {EXPECTED}.",
+        }
 
 
 def _key_file(path: Path) -> Path:

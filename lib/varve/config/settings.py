@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, model_validator
-from pydantic_core import PydanticCustomError
 
 from varve.config.documents import is_secretive
-from varve.config.models import Model, ModuleName, Name
 from varve.config.secrets import EXPECTED, REFERENCE, Secret
+from varve.model.fields import Model, ModuleName, Name, wrong
 
 
 def _without_secrets(conf: Mapping[str, str]) -> Mapping[str, str]:
     """Spark settings whose names speak of secrets hold references."""
     for name, text in conf.items():
         if is_secretive((name,)) and not REFERENCE.fullmatch(text):
-            raise PydanticCustomError(
-                "secret_literal", "a secret must not stand in the configuration", {"expected": EXPECTED, "field": name}
-            )
+            raise wrong("a secret must not stand in the configuration", expected=EXPECTED, field=name)
     return conf
 
 
@@ -55,10 +52,7 @@ class Pseudonyms(Model):
     @model_validator(mode="after")
     def _current_is_a_key(self) -> Pseudonyms:
         if self.current not in self.keys:
-            raise PydanticCustomError(
-                "reference", "current names no key",
-                {"found": self.current, "expected": ", ".join(self.keys), "field": "current"},
-            )  # fmt: skip
+            raise wrong("current names no key", found=self.current, expected=", ".join(self.keys), field="current")
         return self
 
 

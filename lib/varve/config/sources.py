@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
 
-from varve.config.models import COUNTRY, ENTITY, EveryDay, Model, Name
 from varve.model.contract import Contract, bronze_table
 from varve.model.errors import UsageError
 from varve.model.expected import Expected
+from varve.model.fields import COUNTRY, ENTITY, EveryDay, Model, Name, wrong
 
 
 def _one_group(pattern: str) -> str:
@@ -27,15 +26,9 @@ def _one_group(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise PydanticCustomError(
-            "pattern", "this is no regular expression", {"found": f"{pattern}: {error}"}
-        ) from None
+        raise wrong("this is no regular expression", found=f"{pattern}: {error}") from None
     if groups != 1:
-        raise PydanticCustomError(
-            "pattern",
-            "the expression must have one group",
-            {"found": f"{groups} groups in {pattern}", "expected": "one (…)"},
-        )
+        raise wrong("the expression must have one group", found=f"{groups} groups in {pattern}", expected="one (…)")
     return pattern
 
 
@@ -68,18 +61,9 @@ def _scope_part(value: Any) -> str:
     return "as it stands"
 
 
-Country = Annotated[
-    Annotated[str, Field(pattern=COUNTRY), Tag("as it stands")]
-    | Annotated[FromPath, Tag("from path")]
-    | Annotated[FromColumn, Tag("from column")],
-    Discriminator(_scope_part),
-]
-Entity = Annotated[
-    Annotated[str, Field(pattern=ENTITY), Tag("as it stands")]
-    | Annotated[FromPath, Tag("from path")]
-    | Annotated[FromColumn, Tag("from column")],
-    Discriminator(_scope_part),
-]
+_Found = Annotated[FromPath, Tag("from path")] | Annotated[FromColumn, Tag("from column")]
+Country = Annotated[Annotated[str, Field(pattern=COUNTRY), Tag("as it stands")] | _Found, Discriminator(_scope_part)]
+Entity = Annotated[Annotated[str, Field(pattern=ENTITY), Tag("as it stands")] | _Found, Discriminator(_scope_part)]
 
 
 class ScopeRule(Model):

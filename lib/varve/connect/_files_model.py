@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from varve.config import DatasetOptions, Source
-from varve.config.models import Count, Flag, Model, Name
 from varve.config.sources import PathPattern, absolute
 from varve.framing import Format
+from varve.model.fields import Count, Flag, Model, Name, wrong
 
 
 def _known_encoding(name: str) -> str:
     try:
         codecs.lookup(name)
     except LookupError:
-        raise PydanticCustomError(
-            "encoding", "the encoding is unknown", {"found": name, "expected": "utf-8, cp1252, latin-1 …"}
-        ) from None
+        raise wrong("the encoding is unknown", found=name, expected="utf-8, cp1252, latin-1 …") from None
     return name
 
 
@@ -62,13 +59,9 @@ class FilesDataset(DatasetOptions):
     @model_validator(mode="after")
     def _options_fit_the_format(self) -> FilesDataset:
         if self.format != "csv" and "csv" in self.model_fields_set:
-            raise PydanticCustomError(
-                "option", "csv options on another format", {"found": f"format {self.format}", "field": "csv"}
-            )
+            raise wrong("csv options on another format", found=f"format {self.format}", field="csv")
         if self.format != "json" and self.records is not None:
-            raise PydanticCustomError(
-                "option", "records belongs to format json", {"found": f"format {self.format}", "field": "records"}
-            )
+            raise wrong("records belongs to format json", found=f"format {self.format}", field="records")
         return self
 
     @property

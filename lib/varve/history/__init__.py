@@ -18,12 +18,12 @@ from varve.history.comparing import bucket, checksum, compared
 from varve.history.expiring import behind, expired
 from varve.history.following import OLD_KEY, amended, continues, course, said_by, touched
 from varve.history.law import FORMAT, of_identities, quarantined, restoration, retraction, row_hash, standing, timeline
-from varve.history.policy import CHANGE_COLUMNS, DELETE, RESTORE, RESTORE_DELETE, UPSERT, VERSION_COLUMNS, Policy
+from varve.history.policy import DELETE, RESTORE, RESTORE_DELETE, UPSERT, Policy
 from varve.history.reading import AUTO_CDC_ROWS, as_known, as_of, auto_cdc, auto_cdc_columns, is_valid_at, known
 
 __all__ = [
-    "AUTO_CDC_ROWS", "CHANGE_COLUMNS", "DELETE", "FORMAT", "OLD_KEY", "RESTORE", "RESTORE_DELETE", "UPSERT",
-    "VERSION_COLUMNS", "Policy", "amended", "as_known", "as_of", "audit", "auto_cdc", "auto_cdc_columns", "behind",
+    "AUTO_CDC_ROWS", "DELETE", "FORMAT", "OLD_KEY", "RESTORE", "RESTORE_DELETE", "UPSERT",
+    "Policy", "amended", "as_known", "as_of", "audit", "auto_cdc", "auto_cdc_columns", "behind",
     "bucket", "checksum", "compared", "continues", "course", "expired", "is_valid_at", "known", "of_identities",
     "quarantined", "restoration", "retraction", "row_hash", "said_by", "standing", "timeline", "touched",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from varve.model.columns import RESERVED
 from varve.model.errors import ContractError
 from varve.model.scope import SCOPE_COLUMNS
 
@@ -22,13 +23,6 @@ RETRACTS: Final = (RETRACT, RETRACT_NULL, RETRACT_DELETE)
 RESTORES: Final = (RESTORE, RESTORE_DELETE)
 CORRECTIONS: Final = (*RETRACTS, *RESTORES)  # what speaks of another statement
 OF_DELETES: Final = (DELETE, RETRACT_DELETE, RESTORE_DELETE)
-
-CHANGE_COLUMNS: Final = ("op", "valid_from", "sequence", "recorded_at", "manifest", "contract_version")
-VERSION_COLUMNS: Final = (
-    "valid_from", "valid_to", "is_current", "is_deleted", "recorded_at", "sequence",
-    "version_key", "row_hash", "last_position", "is_open",
-)  # fmt: skip
-RESERVED: Final = frozenset((*SCOPE_COLUMNS, *CHANGE_COLUMNS, *VERSION_COLUMNS, "record", "detail"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve.history import law
-from varve.history.policy import VERSION_COLUMNS, Policy
+from varve.history.policy import Policy
+from varve.model.columns import VERSION_COLUMNS
 
 
 def is_valid_at(moment: datetime) -> str:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from varve import history
 from varve.history_table import horizon, reassertion
 from varve.history_table.pending import Readable
+from varve.model.columns import VERSION_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def planned(table: Readable, changes: DataFrame) -> HistoryPlan:
         changes = changes.unionByName(again.select(*changes.columns)).localCheckpoint()
     touched = changes.select(*p.identity).distinct()
     stated = history.of_identities(table.log(), touched, p.identity).unionByName(changes)
-    columns = [*p.identity, *p.payload, *(c for c in history.VERSION_COLUMNS if c != "last_position")]
+    columns = [*p.identity, *p.payload, *(c for c in VERSION_COLUMNS if c != "last_position")]
     new = history.timeline(stated, p).select(columns).persist()
     old = history.of_identities(table.read(), touched, p.identity).select(columns).persist()
     come, go = new.exceptAll(old).persist(), old.exceptAll(new).persist()

@@ -65,8 +65,8 @@ class HistoryTable(Readable):
         """Log changes as a batch. Raises OvertakenError when its number is taken: by itself, or by another run.
 
         Reads no history, but for the keys whose changes come from before a snapshot that is in the log already.
-        changes: identity, payload and history.CHANGE_COLUMNS, those behind the horizon are left out; is_empty: the
-        caller has counted, there is no row: only what it holds is logged, without a Spark job.
+        changes: identity, payload and CHANGE_COLUMNS, those behind the horizon are left out; is_empty: the caller
+        has counted, there is no row: only what it holds is logged, without a Spark job.
         """
         if is_empty and self.store.exists(self.layer, self.log_table):
             return self.store.advance(

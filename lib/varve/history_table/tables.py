@@ -18,6 +18,7 @@ from pyspark.sql import types as T
 
 from varve import history
 from varve.history import Policy
+from varve.model.columns import CHANGE_COLUMNS, VERSION_COLUMNS
 from varve.model.contract import Contract
 from varve.model.errors import ContractError
 from varve.model.scope import SCOPE_COLUMNS
@@ -101,7 +102,7 @@ class Tables:
         """Rows as the contract has them now: a column that came later is null, one that went is left out."""
         self._refuse_other_keys()
         stored = {f.name: f for f in rows.schema}
-        clock = [c for c in stored if c in (*history.CHANGE_COLUMNS, *history.VERSION_COLUMNS, "record")]
+        clock = [c for c in stored if c in (*CHANGE_COLUMNS, *VERSION_COLUMNS, "record")]
         types = {f.name: f.dataType for f in self.schema or ()}
         own = [
             self.as_contracted(stored[c]) if c in stored else F.lit(None).cast(types[c]).alias(c)
@@ -133,7 +134,7 @@ class Tables:
         """Changes as rows of the log."""
         p = self.policy
         return changes.select(
-            *p.identity, *p.payload, *history.CHANGE_COLUMNS,
+            *p.identity, *p.payload, *CHANGE_COLUMNS,
             F.lit(None).cast("string").alias("detail"), F.lit("change").alias("record"),
         )  # fmt: skip
 
@@ -147,7 +148,7 @@ class Tables:
         own = {f.name: T.StructField(f.name, f.dataType) for f in stated}  # all nullable
         clock = {"valid_from": T.TimestampType(), "recorded_at": T.TimestampType(), "sequence": T.LongType()}
         p = self.policy
-        names = [*p.identity, *p.payload, *history.CHANGE_COLUMNS, "detail", "record"]
+        names = [*p.identity, *p.payload, *CHANGE_COLUMNS, "detail", "record"]
         return T.StructType(
             [logged.get(n) or own.get(n) or T.StructField(n, clock.get(n, T.StringType())) for n in names]
         )

@@ -13,3 +13,14 @@ DELETED: Final = "_deleted"  # boolean: the row deletes its key
 VALID_FROM: Final = "_valid_from"  # timestamp: business time of the row
 SEQUENCE: Final = "_sequence"  # the row's place among those of one time; null where the contract names none
 CARRIED: Final = (*SCOPE_COLUMNS, *PROVENANCE, RESCUED, DELETED, VALID_FROM, SEQUENCE)
+
+# What a row of the log (`<entity>_changes`) and of the versions of an entity has beside its scope and its own columns.
+CHANGE_COLUMNS: Final = ("op", "valid_from", "sequence", "recorded_at", "manifest", "contract_version")
+VERSION_COLUMNS: Final = (
+    "valid_from", "valid_to", "is_current", "is_deleted", "recorded_at", "sequence",
+    "version_key", "row_hash", "last_position", "is_open",
+)  # fmt: skip
+
+# Names that a contract of bronze, and one of silver, cannot give to a column: a contract's own never begin with `_`.
+RESERVED_IN_BRONZE: Final = frozenset(SCOPE_COLUMNS)
+RESERVED: Final = frozenset((*SCOPE_COLUMNS, *CHANGE_COLUMNS, *VERSION_COLUMNS, "record", "detail"))

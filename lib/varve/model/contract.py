@@ -1,33 +1,41 @@
-"""What a table is: its columns, keys, rules, history and where its rows come from. Values only; read by `config`."""
+"""What a table is: its columns, keys, rules, history and where its rows come from. Values only; read by `config`.
+
+They check themselves when they are made: pydantic's ValidationError says what is wrong, and `config` says it with file
+and line. What is wrong between their parts (a key without a position, a rule over a column that is not there) is found
+by `config` too.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import InitVar, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo
+from pydantic.dataclasses import dataclass
 
 from varve.model.errors import ContractError
+from varve.model.fields import IN_WORDS, NAME, SHAPE, Count, Duration, Flag, Name, Share, Zone, wrong
 
 if TYPE_CHECKING:
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import StructType
 
 Layer = Literal["bronze", "silver", "gold"]
 
-# Spark's name of a type and the other spellings that mean the same.
-_TYPES: Final[Mapping[str, str]] = {
-    "string": "string", "boolean": "boolean", "binary": "binary", "date": "date",
-    "timestamp": "timestamp", "timestamp_ltz": "timestamp", "timestamp_ntz": "timestamp_ntz",
-    "tinyint": "tinyint", "byte": "tinyint", "smallint": "smallint", "short": "smallint",
-    "int": "int", "integer": "int", "bigint": "bigint", "long": "bigint",
-    "float": "float", "real": "float", "double": "double",
-}  # fmt: skip
-_DECIMAL: Final = re.compile(r"(?:decimal|numeric|dec)\( *([0-9]+) *, *([0-9]+) *\)")
 EXPECTED_TYPE: Final = (
     "string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), "
     "date, timestamp, timestamp_ntz or binary"
 )
+_TYPES: Final = frozenset(EXPECTED_TYPE.replace(",", " ").split()) - {"or", "decimal(p", "s)"}
+_OTHER_SPELLINGS: Final[Mapping[str, str]] = {
+    "timestamp_ltz": "timestamp", "byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint",
+    "real": "float",
+}  # fmt: skip
+_JSON_SPELLINGS: Final[Mapping[str, str]] = {
+    "tinyint": "byte", "smallint": "short", "int": "integer", "bigint": "long",
+}  # fmt: skip
+_DECIMAL: Final = re.compile(r"(?:decimal|numeric|dec)\( *([0-9]+) *, *([0-9]+) *\)")
 
 SKIPPED_TIME: Final = "skipped time"  # in `_rescued`: why the moment of a local time is not sure
 AMBIGUOUS_TIME: Final = "ambiguous time"
@@ -40,7 +48,8 @@ def spark_type(text: str) -> str | None:
     if match := _DECIMAL.fullmatch(name):
         precision, scale = int(match[1]), int(match[2])
         return f"decimal({precision},{scale})" if 1 <= precision <= 38 and scale <= precision else None
-    return _TYPES.get(name)
+    name = _OTHER_SPELLINGS.get(name, name)
+    return name if name in _TYPES else None
 
 
 def bronze_table(source: str, dataset: str) -> str:
@@ -48,33 +57,54 @@ def bronze_table(source: str, dataset: str) -> str:
     return f"{source}_{dataset}"
 
 
-@dataclass(frozen=True, slots=True)
+def _column_type(text: Any, info: ValidationInfo) -> str:
+    column = info.data.get("name")
+    if text is None:
+        raise wrong(f"the column {column} has no physicalType", expected=EXPECTED_TYPE)
+    if (known := spark_type(str(text))) is None:
+        raise wrong(f"the type of {column} is unknown", found=text, expected=EXPECTED_TYPE)
+    return known
+
+
+def _rule_name(name: object) -> object:
+    if isinstance(name, str) and not re.fullmatch(NAME, name):
+        raise wrong("the rule's name is not possible", found=name, expected=IN_WORDS[NAME])
+    return name
+
+
+def _severity(severity: object) -> object:
+    if severity not in ("error", "warning"):
+        raise wrong("the severity is not possible", found=severity, expected="error or warning")
+    return severity
+
+
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class Personal:
     """kind: direct (names a person), indirect (narrows down) or free_text; subject: whose data it is, e.g. debtor."""
 
     kind: Literal["direct", "indirect", "free_text"]
-    subject: str | None = None
+    subject: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class Column:
-    """One column. type: Spark's DDL type; source_name: its name as received.
-
-    format: a pattern for dates and times; `timestamp` of a bigint: the text is a time, the value its nanoseconds since
-    1970 UTC, for sequences that are finer than a timestamp. zone: the IANA zone of times that are received without an
-    offset; None: they are UTC.
-    """
+    """One column. type: Spark's DDL type."""
 
     name: str
-    type: str
+    type: Annotated[str, BeforeValidator(_column_type)] = Field(validation_alias=AliasChoices("type", "physicalType"))
     required: bool = False
     key_position: int | None = None
     personal: Personal | None = None
-    source_name: str | None = None
+    source_name: str | None = Field(default=None, validation_alias=AliasChoices("source_name", "source"))
+    """The name as received."""
     format: str | None = None
-    zone: str | None = None
+    """A pattern for dates and times; `timestamp` of a bigint: the nanoseconds since 1970 UTC of the time that is
+    received, for sequences that are finer than a timestamp."""
+    zone: Zone | None = None
+    """The IANA zone of times that are received without an offset; absent: they are UTC."""
     codes: str | None = None
-    tracked: bool = True  # false: overwritten in place, opens no version
+    tracked: Flag = True
+    """false: overwritten in place, opens no version."""
     description: str = ""
 
     @property
@@ -88,45 +118,58 @@ class Column:
         return self.source_name or self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class Rule:
     """A quality rule: a row keeps it when the Spark SQL boolean `expression` is not false."""
 
-    name: str
-    expression: str
-    severity: Literal["error", "warning"] = "error"
+    name: Annotated[str, BeforeValidator(_rule_name)]
+    expression: str = Field(validation_alias=AliasChoices("expression", "implementation"))
+    severity: Annotated[Literal["error", "warning"], BeforeValidator(_severity)] = "error"
     column: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class Guard:
     """Limits per scope beyond which a snapshot is parked."""
 
-    min_rows: int = 1  # [rows]
-    max_deleted_share: float = 0.1  # [0..1] of the open rows
-    max_rejected_share: float = 1.0  # [0..1] of the records received
+    min_rows: Count = 1  # [rows]
+    max_deleted_share: Share = 0.1  # [0..1] of the open rows
+    max_rejected_share: Share = 1.0  # [0..1] of the records received
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class HistoryRules:
     """How changes are ordered in the life of a key: position = (valid_from, sequence, tie_break)."""
 
-    valid_from: str | None = None  # column with the business time; None: the manifest's as_of
+    valid_from: str | None = None
+    """The column with the business time; absent: the manifest's as_of."""
     sequence: str | None = None
+    """Of two changes at the same time the one with the greater sequence holds."""
     tie_break: tuple[str, ...] = ()
-    deleted_when: str | None = None  # Spark SQL boolean over the bronze columns
+    deleted_when: str | None = None
+    """Spark SQL boolean over the bronze columns: the row says that the key is deleted."""
     domain: Literal["time", "sequence"] = "time"
+    order: InitVar[tuple[str, ...]] = ()
+    """Short for three of the above: [valid_from, sequence, tie_break …]."""
+
+    def __post_init__(self, order: tuple[str, ...]) -> None:
+        if order and (self.valid_from or self.sequence or self.tie_break):
+            what = "order says the same as valid_from, sequence and tie_break"
+            raise wrong(what, expected="one of both ways", field="order")
+        for name, value in zip(("valid_from", "sequence"), order, strict=False):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "tie_break", order[2:] or self.tie_break)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class Feed:
     """A bronze table that feeds a silver one. columns: silver column -> bronze column; absent: the same name."""
 
-    bronze: str
-    columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    bronze: Name
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=SHAPE)
 class Contract:
     """A table. `table` is `<source>_<dataset>` in bronze, the entity in silver, the mart in gold."""
 
@@ -140,7 +183,7 @@ class Contract:
     guard: Guard | None = None
     feeds: tuple[Feed, ...] = ()
     evolve: Literal["rescue", "add"] = "rescue"
-    retain: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    retain: Mapping[Literal["raw", "history"], Duration] = field(default_factory=dict)
     description: str = ""
 
     @property
@@ -163,22 +206,8 @@ class Contract:
 
     def schema(self) -> StructType:
         """The columns as a Spark schema; all nullable, because Delta's nulls are checked by rules and not by files."""
-        from pyspark.sql.types import StructField, StructType
+        from pyspark.sql.types import StructType
 
-        return StructType([StructField(c.name, _data_type(c.type), nullable=True) for c in self.columns])
-
-
-def _data_type(name: str) -> DataType:
-    """The Spark type of a DDL name, parsed without a session."""
-    from pyspark.sql import types as T
-
-    if name.startswith("decimal"):
-        precision, scale = name[len("decimal(") : -1].split(",")
-        return T.DecimalType(int(precision), int(scale))
-    types: Mapping[str, DataType] = {
-        "string": T.StringType(), "boolean": T.BooleanType(), "binary": T.BinaryType(), "date": T.DateType(),
-        "timestamp": T.TimestampType(), "timestamp_ntz": T.TimestampNTZType(),
-        "tinyint": T.ByteType(), "smallint": T.ShortType(), "int": T.IntegerType(), "bigint": T.LongType(),
-        "float": T.FloatType(), "double": T.DoubleType(),
-    }  # fmt: skip
-    return types[name]
+        types = {c.name: _JSON_SPELLINGS.get(c.type, c.type) for c in self.columns}
+        fields = [{"name": n, "type": kind, "nullable": True, "metadata": {}} for n, kind in types.items()]
+        return StructType.fromJson({"type": "struct", "fields": fields})

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from varve.config import DatasetOptions, Source
+from varve.model.fields import wrong
 
 
 class TableOptions(DatasetOptions):
@@ -28,19 +28,12 @@ class TableOptions(DatasetOptions):
     @model_validator(mode="after")
     def _incremental_has_a_cursor(self) -> TableOptions:
         if self.mode == "incremental" and self.cursor is None:
-            raise PydanticCustomError(
-                "option",
-                "mode incremental needs a cursor",
-                {"found": "no cursor", "expected": "cursor: <column>", "field": "mode"},
-            )
+            what, expected = "mode incremental needs a cursor", "cursor: <column>"
+            raise wrong(what, found="no cursor", expected=expected, field="mode")
         if self.mode == "snapshot" and self.cursor is not None:
-            raise PydanticCustomError(
-                "option", "cursor belongs to mode incremental", {"found": "mode snapshot", "field": "cursor"}
-            )
+            raise wrong("cursor belongs to mode incremental", found="mode snapshot", field="cursor")
         if self.mode == "snapshot" and self.lag:
-            raise PydanticCustomError(
-                "option", "lag belongs to mode incremental", {"found": "mode snapshot", "field": "lag"}
-            )
+            raise wrong("lag belongs to mode incremental", found="mode snapshot", field="lag")
         return self
 
 

@@ -1,15 +1,14 @@
-"""What every configuration model shares: frozen, no unknown fields, nothing guessed from the wrong type."""
+"""The kinds of fields that contracts and configuration have, and what all their models share."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Final
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
-
-from varve.config.problems import close_match
 
 # Names of sources, datasets, tables and columns become folders, tables and SQL names.
 NAME: Final = r"^[a-z][a-z0-9_]*$"
@@ -32,14 +31,16 @@ IN_WORDS: Final[Mapping[str, str]] = {
 }
 
 
+def wrong(what: str, **said: object) -> PydanticCustomError:
+    """What a validator raises. said: found, expected and remedy of the message; field: which field of the model."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, **said})
+
+
 def _known_zone(name: str) -> str:
     if name not in available_timezones():
-        close = close_match(name, available_timezones())
-        raise PydanticCustomError(
-            "zone",
-            "this is no zone of the IANA database",
-            {"found": name, "expected": close or "such as Europe/Madrid"},
-        )
+        close = difflib.get_close_matches(name, available_timezones(), n=1)
+        expected = close[0] if close else "such as Europe/Madrid"
+        raise wrong("this is no zone of the IANA database", found=name, expected=expected)
     return name
 
 
@@ -51,14 +52,17 @@ def _in_a_known_zone(every_day: str) -> str:
 
 Name = Annotated[str, Field(pattern=NAME)]
 ModuleName = Annotated[str, Field(pattern=MODULE)]
+Duration = Annotated[str, Field(pattern=DURATION)]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 EveryDay = Annotated[str, Field(pattern=EVERY_DAY), AfterValidator(_in_a_known_zone)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 
+SHAPE: Final = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # of dataclasses, which say frozen themselves
+
 
 class Model(BaseModel):
-    """Base of all configuration models."""
+    """Base of all configuration models: frozen, no unknown fields, nothing guessed from the wrong type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from jsonschema import Draft201909Validator
 
-from varve.config.documents import Document
+from varve.config.documents import Document, Place
 from varve.config.findings import add_schema_errors, said
 
 VERSION: Final = "v3.1.0"
@@ -27,18 +27,25 @@ _UNKEPT: Final[Mapping[str, str]] = {
     "partitionKeyPosition": "Varve partitions by scope.",
 }
 
-Place = tuple[str | int, ...]
-
 
 def follows_the_standard(document: Document) -> bool:
     """Whether the document is a contract of the standard that Varve can keep in full; if not, the reasons are noted."""
     before = len(document.problems.found)
     refused = set(_refused_quality(document))
     add_schema_errors(document, _validator(), besides=refused)
-    if len(document.problems.found) > before:
-        return False
-    _refuse_what_is_not_kept(document)
+    if len(document.problems.found) == before:
+        _refuse_what_is_not_kept(document)
     return len(document.problems.found) == before
+
+
+def quality_entries(value: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Every quality entry with its place, of tables and columns, however wrong the document may be."""
+    for t, table in _entries(value, "schema"):
+        owners: list[tuple[Place, Any]] = [((), table)]
+        owners += [(("properties", c), column) for c, column in _entries(table, "properties")]
+        for place, owner in owners:
+            for q, entry in _entries(owner, "quality"):
+                yield ("schema", t, *place, "quality", q), entry
 
 
 @cache
@@ -49,29 +56,19 @@ def _validator() -> Draft201909Validator:
 
 def _refused_quality(document: Document) -> Iterator[Place]:
     """Places of quality rules that the standard has and Varve cannot check; each one is a problem."""
-    for place, entry in _quality(document.value):
+    for place, entry in quality_entries(document.value):
         kind = entry.get("type", "library")
-        what: str | None = None
         if kind == "library":
-            rule = entry.get("metric", entry.get("rule"))
-            what, found = "Varve does not check the standard's library rules", f"{said(rule)}"
+            what = "Varve does not check the standard's library rules"
+            found = said(entry.get("metric", entry.get("rule")))
         elif kind == "sql":
             what, found = "Varve does not run SQL queries as quality rules", said(entry.get("query"))
         elif kind == "custom" and entry.get("engine", "varve") != "varve":
             what, found = "this quality rule is for another engine", f"engine {said(entry['engine'])}"
-        if what is not None:
-            document.refuse(place, what, found=found, expected="a rule of engine varve", remedy=_INSTEAD)
-            yield place
-
-
-def _quality(value: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """Every quality entry with its place, of tables and columns, however wrong the document may be."""
-    for t, table in _entries(value, "schema"):
-        owners: list[tuple[Place, Any]] = [((), table)]
-        owners += [(("properties", c), column) for c, column in _entries(table, "properties")]
-        for place, owner in owners:
-            for q, entry in _entries(owner, "quality"):
-                yield ("schema", t, *place, "quality", q), entry
+        else:
+            continue
+        document.refuse(place, what, found=found, expected="a rule of engine varve", remedy=_INSTEAD)
+        yield place
 
 
 def _entries(owner: Any, field: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -87,21 +84,17 @@ def _refuse_what_is_not_kept(document: Document) -> None:
         document.refuse(("apiVersion",), "another version of the standard", found=value["apiVersion"], expected=VERSION)
     tables = value.get("schema", [])
     if len(tables) != 1:
-        document.refuse(
-            ("schema",),
-            "a contract describes one table",
-            found=f"{len(tables)} tables",
-            remedy="Write one file per table.",
-        )
+        what, remedy = "a contract describes one table", "Write one file per table."
+        document.refuse(("schema",), what, found=f"{len(tables)} tables", remedy=remedy)
     for t, table in enumerate(tables):
         if not table.get("properties"):
             document.refuse(("schema", t), "the table has no columns", expected="properties")
+    for place, rule in quality_entries(value):
+        if rule.get("type") == "custom" and "name" not in rule:
+            document.refuse(place, "a quality rule needs a name", found=rule["implementation"])
+    for t, table in enumerate(tables):
         for c, column in enumerate(table.get("properties", ())):
-            for field in sorted(_UNKEPT.keys() & column.keys()):
-                if column[field] not in (False, None, -1):
-                    document.refuse(
-                        ("schema", t, "properties", c, field),
-                        f"Varve does not keep {field}",
-                        found=f"column {column['name']}",
-                        remedy=_UNKEPT[field],
-                    )
+            for name in sorted(_UNKEPT.keys() & column.keys()):
+                if column[name] not in (False, None, -1):
+                    place, found = ("schema", t, "properties", c, name), f"column {column['name']}"
+                    document.refuse(place, f"Varve does not keep {name}", found=found, remedy=_UNKEPT[name])

@@ -12,7 +12,7 @@ from typing import Final
 
 from varve.config.documents import Document
 from varve.config.modules import Imported, Root, beside, import_all, installed
-from varve.config.problems import Problem, Problems, did_you_mean, listed
+from varve.config.problems import Problem, Problems, among, listed
 from varve.model.contract import Contract
 from varve.transforms import Conforming, Declared, Mart, Transforms
 
@@ -27,21 +27,18 @@ def imported(
     shown: Callable[[Path], str],
 ) -> Imported:
     """What the modules declare that the settings name. folder: the one that holds conf; document: the settings."""
-    roots: list[Root] = []
     if names is None or document is None:
-        roots += [root for root in [beside(folder, DEFAULT)] if root]
-        names = ()
+        default = beside(folder, DEFAULT)
+        return import_all([default], problems, shown) if default else Imported()
+    roots: list[Root] = []
     for index, name in enumerate(names):
         if name in sys.stdlib_module_names or name == "varve":
-            document.refuse(("transforms", index), f"{name} is no module of the company", found=name)  # type: ignore[union-attr]
+            document.refuse(("transforms", index), f"{name} is no module of the company", found=name)
         elif root := beside(folder, name) or installed(name):
             roots.append(root)
         else:
-            document.refuse(  # type: ignore[union-attr]
-                ("transforms", index),
-                f"the module {name} is not there",
-                expected=f"{shown(folder / name)}, {shown(folder / 'lib' / name)} or an installed package",
-            )
+            expected = f"{shown(folder / name)}, {shown(folder / 'lib' / name)} or an installed package"
+            document.refuse(("transforms", index), f"the module {name} is not there", expected=expected)
     return import_all(roots, problems, shown) if roots else Imported()
 
 
@@ -89,31 +86,28 @@ class Fitting:
     def _add_wrong_conforming(self, one: Conforming) -> None:
         silver = self.contracts.get("silver", {})
         if one.entity not in silver:
-            self._refuse(one, f"no contract describes silver.{one.entity}", expected=f"one of {listed(sorted(silver))}",
-                         remedy=did_you_mean(one.entity, silver))  # fmt: skip
+            self._refuse(one, f"no contract describes silver.{one.entity}", **among(one.entity, sorted(silver)))
             return
         feeds = [feed.bronze for feed in silver[one.entity].feeds]
         if one.feed not in feeds:
-            self._refuse(one, f"the contract of {one.entity} has no such feed", found=one.feed,
-                         expected=f"one of {listed(feeds)}", remedy=did_you_mean(one.feed, feeds))  # fmt: skip
+            what = f"the contract of {one.entity} has no such feed"
+            self._refuse(one, what, found=one.feed, **among(one.feed, feeds))
         self._add_wrong_signature(one, one.function, ["the bronze rows"])
 
     def _add_wrong_mart(self, mart: Mart, marts: set[str]) -> None:
         gold = self.contracts.get("gold", {})
         if mart.table not in gold:
-            self._refuse(mart, f"no contract describes gold.{mart.table}", expected=f"one of {listed(sorted(gold))}",
-                         remedy=did_you_mean(mart.table, gold))  # fmt: skip
+            self._refuse(mart, f"no contract describes gold.{mart.table}", **among(mart.table, sorted(gold)))
         known = [*(f"silver.{name}" for name in sorted(self.contracts.get("silver", {}))),
                  *(f"gold.{name}" for name in sorted(marts))]  # fmt: skip
         for table in mart.reads:
             if table not in known:
-                self._refuse(mart, f"the mart {mart.table} reads what is not there", found=table,
-                             expected=f"one of {listed(known)}", remedy=did_you_mean(table, known))  # fmt: skip
+                what = f"the mart {mart.table} reads what is not there"
+                self._refuse(mart, what, found=table, **among(table, known))
         lists = sorted(path.stem for path in self.codes_dir.glob("*.csv"))
         for name in mart.codes:
             if name not in lists:
-                self._refuse(mart, f"the code list {name} is not there", expected=f"one of {listed(lists)}",
-                             remedy=did_you_mean(name, lists))  # fmt: skip
+                self._refuse(mart, f"the code list {name} is not there", **among(name, lists))
         self._add_wrong_signature(mart, mart.function, [*mart.reads, *mart.codes])
 
     def _add_wrong_signature(self, one: Declared, function: Callable[..., object], given: Sequence[str]) -> None:

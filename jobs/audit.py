@@ -18,7 +18,7 @@ def parser() -> Parser:
     """The options of the job."""
     parser = Parser(description=__doc__)
     parser.add_argument("--table", action="append", metavar="ENTITY", help="only this entity (may be repeated)")
-    parser.add_argument("--repair", action="store_true", help="make the keys that are wrong anew from the log")
+    parser.add_argument("--repair", action="store_true", help="rebuild the wrong keys from the log")
     return parser
 
 

@@ -34,7 +34,10 @@ def run(run: Run, args: Namespace) -> None:
         if (not args.source or dataset.source in args.source) and (not args.table or dataset.table in args.table)
     ]
     if not wanted:
-        raise UsageError("no dataset is called that", where="--source, --table", found=[*args.source, *args.table])
+        raise UsageError(
+            "no dataset is called that", where="--source, --table", found=", ".join([*args.source, *args.table]),
+            expected=", ".join(f"{one.source}: {one.table}" for one in run.config.datasets()),
+        )  # fmt: skip
     if args.discard:
         discard(run, wanted, args.discard, args.reason)
     with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:

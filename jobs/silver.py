@@ -30,7 +30,7 @@ def parser() -> ArgumentParser:
         "--no-fold", action="store_true",
         help="log the changes and leave the versions as they are: the next run without it folds them all at once",
     )  # fmt: skip
-    parser.add_argument("--plan", action="store_true", help="tell what would change, write nothing")
+    parser.add_argument("--plan", action="store_true", help="show what would change, write nothing")
     return parser
 
 

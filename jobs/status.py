@@ -32,7 +32,7 @@ def parser() -> Parser:
 
 
 def run(run: Run, args: Namespace) -> None:
-    """Look and tell; nothing is written, no session is opened."""
+    """Look and print; nothing is written, no session is opened."""
     if args.run:
         found = status.one_run(run, args.run, table=args.table)
         show(status.run_page(found), status.run_records(found), args)

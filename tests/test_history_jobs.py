@@ -103,10 +103,10 @@ def the_contract_is_edited(place: Place) -> None:
         pytest.param(nothing, 0, "no findings", "", "", id="nothing"),
         pytest.param(a_row_is_gone, 3, "2 findings", "audit --table {0} --repair", "2 versions replaced by 4",
                      id="rows are gone"),
-        pytest.param(versions_are_lost, 3, "the versions are not there", "silver --table {0}", "4 versions made anew",
+        pytest.param(versions_are_lost, 3, "the versions are not there", "silver --table {0}", "4 versions rebuilt",
                      id="the versions are lost"),
         pytest.param(the_contract_is_edited, 0, "not audited, the contract changed", "silver --table {0}",
-                     "versions made anew", id="the contract was edited"),
+                     "versions rebuilt", id="the contract was edited"),
     ],
 )  # fmt: skip
 def test_audit(

@@ -270,7 +270,7 @@ def test_the_way_of_a_row_is_true() -> None:
     steps = list(STEP.finditer(ARCHITECTURE))
     said = {step["file"]: int(step["lines"]) for step in steps}
     real = {step["file"]: lines_of(PROJECT / step["file"], re.findall("`([^`]+)`", step["names"])) for step in steps}
-    assert said == real
+    assert said == real, "correct the lines in the table 'The way of a row' of docs/architecture.md"
     assert 0 < len(said) <= MOST_FILES_OF_A_ROW
     assert sum(said.values()) <= MOST_LINES_OF_A_ROW
 

@@ -170,6 +170,15 @@ def test_a_task_that_fails_outside_its_tables_has_a_row_too(tmp_path: Path) -> N
     assert (row.task, row.attempt, row.table_name, row.status) == ("extract", 2, None, "failed")
 
 
+def test_a_mistyped_command_is_no_failure_of_the_lake(tmp_path: Path) -> None:
+    for task, left in (("daily", []), ("silver", ["failed"])):  # the job itself; a task of a graph
+        book = ledger(tmp_path, task)
+        with pytest.raises(UsageError), book.within(task):
+            raise UsageError("no entity is called that")
+        book.close()
+        assert [row["status"] for row in runs(tmp_path)] == left
+
+
 def test_a_task_that_only_parked_raises_at_its_end(tmp_path: Path) -> None:
     book = ledger(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Maintenance keeps what is asked for, does it once, and what comes from behind the horizon is accounted for."""
+"""Maintenance keeps what is asked for, does it once, and what comes from before the horizon is accounted for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_expired_once_and_late_rows_are_rejects(tmp_path: Path, spark: SparkSess
     source.load(jobs)
     rejected = jobs.rows("ops.rejects", "rule, reason, scope_entity")
     assert [(rule, reason) for rule, reason, _ in rejected] == [
-        ("behind_horizon", "the history keeps nothing of before 2026-03-03 00:00")
+        ("before_horizon", "the history keeps nothing of before 2026-03-03 00:00")
     ] * 10
     loaded = [row for row in jobs.lake.ledger.rows if row.step == "silver" and row.rows_rejected]
     assert {(row.rows_in, row.rows_out, row.rows_rejected) for row in loaded} == {(7, 2, 5)}

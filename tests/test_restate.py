@@ -81,7 +81,7 @@ def test_what_the_history_has_is_said_again(tmp_path: Path, spark: SparkSession)
     windows, left_out = told(None)
     assert windows == [m.id for m in first]
     one, other = (f"{waits} --table {source.entity} --scope {second[place].scope} --plan" for place in (0, 1))
-    assert sorted(left.removesuffix(" tells for what it waits") for left in left_out) == sorted([
+    assert sorted(left.removesuffix(" shows what it waits for") for left in left_out) == sorted([
         f"{discarded.scope} of 2026-03-01 is not said again: it was discarded: half an extract",
         f"{discarded.scope} of 2026-03-02 is not said again: {one}",
         f"{second[1].scope} of 2026-03-01 to 2026-03-02 is not said again: {other}",

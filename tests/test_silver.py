@@ -263,7 +263,7 @@ def test_a_changed_contract_opens_no_version(shop: Shop) -> None:
     since = len(shop.lake.ledger.rows)
     shop.silver()
     told = [row.reason for row in shop.lake.ledger.rows[since:] if row.reason]
-    assert [reason for reason in told if "made anew: the contract changed: the type of points" in reason], told
+    assert [reason for reason in told if "rebuilt: the contract changed: the type of points" in reason], told
     shop.bronze(2, *everywhere("a", "b"))
     shop.silver()
     shown = "select scope_entity, customer_id, points, level, valid_from from t"

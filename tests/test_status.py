@@ -21,7 +21,7 @@ from small_lake import SCOPE, SmallLake
 from stranger import Stranger
 from varve import status
 from varve.config import load
-from varve.model.errors import ParkedError, SourceError, UsageError
+from varve.model.errors import ConfigError, ParkedError, SourceError, UsageError
 from varve.model.expected import Expected
 from varve.ops.ledger import Ledger
 from varve.run.cli import launch
@@ -220,7 +220,7 @@ def taken_back(lake: SmallLake) -> None:
 def made_anew(lake: SmallLake) -> None:
     contradicted(lake)
     with lake.run("r3") as book, book.within("silver"), book.task("fold", "silver.ticket") as task:
-        task.note("made anew: the contract has changed")
+        task.note("rebuilt: the contract has changed")
 
 
 def failed(lake: SmallLake) -> None:
@@ -262,7 +262,7 @@ def failed_in_its_second_try(lake: SmallLake) -> None:
 def failed_without_a_table(lake: SmallLake) -> None:
     lake.bronze(lake.land(1, dataset="visit"))
     with lake.run("r1", "silver") as book, book.within("silver"):
-        raise UsageError("no contract describes silver.x")
+        raise ConfigError("no contract describes silver.x")
 
 
 def a_correction_failed(lake: SmallLake) -> None:
@@ -385,7 +385,7 @@ BRONZE, SILVER = "./spark-submit.sh bronze", "./spark-submit.sh silver"
             id="a contradiction stands although later folds say nothing",
         ),
         pytest.param(taken_back, ["next ./spark-submit.sh daily"], id="a contradiction that was taken back"),
-        pytest.param(made_anew, ["next ./spark-submit.sh daily"], id="versions made anew tell contradictions again"),
+        pytest.param(made_anew, ["next ./spark-submit.sh daily"], id="versions rebuilt tell contradictions again"),
         pytest.param(
             failed,
             ["waits bronze.shop_visit ES/iberia1 1", "failed bronze.shop_visit ES/iberia1",
@@ -433,7 +433,7 @@ BRONZE, SILVER = "./spark-submit.sh bronze", "./spark-submit.sh silver"
         ),
         pytest.param(
             told_by_rows_alone,
-            ["unreadable bronze.shop_visit", "next The next run that loads it reads them, and makes the index anew."],
+            ["unreadable bronze.shop_visit", "next The next run that loads it reads them, and rebuilds the index."],
             id="neither index nor notes tell: no session is opened to read the rows",
         ),
     ],

@@ -1,4 +1,4 @@
-"""`daily --conf` of a stranger's folder fills gold, and a mart is made anew when what it is made from has changed."""
+"""`daily --conf` of a stranger's folder fills gold, and a mart is rebuilt when what it is made from has changed."""
 
 from __future__ import annotations
 

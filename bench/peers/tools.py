@@ -61,7 +61,7 @@ class Tool:
         """One run of the tool over a complete state."""
 
     def _install(self) -> None:
-        """Into an environment of its own; one that an interrupted run left is made anew."""
+        """Into an environment of its own; one that an interrupted run left is rebuilt."""
         venv, done = self.home / "venv", self.home / "installed"
         if done.exists() and done.read_text() == repr(self.packages):
             return

@@ -62,7 +62,7 @@ class Change:
 
     before, after: the columns of the case as DDL, `~` in front of one that is overwritten; said: rows (hour, values in
     the order of the columns); shown: versions as "from:values" after the change of the contract alone; late: a row that
-    comes after the change and is from before it; then: the versions with it; reason: why the versions are made anew.
+    comes after the change and is from before it; then: the versions with it; reason: why the versions are rebuilt.
     """
 
     id: str
@@ -180,14 +180,14 @@ def shown(versions: DataFrame, cases: Sequence[Change]) -> dict[str, str]:
 
 @dataclass
 class Told:
-    """What was found in a life whose contract changed: moment -> case -> versions; why they were made anew."""
+    """What was found in a life whose contract changed: moment -> case -> versions; why they were rebuilt."""
 
     found: dict[str, dict[str, str]]
     rebuilt: str
     audits: list[Row]
 
 
-LIVES = {"goes on": GOES_ON, "made anew": MADE_ANEW}
+LIVES = {"goes on": GOES_ON, "rebuilt": MADE_ANEW}
 OTHERS = 100  # keys of which nothing is said after the first load
 
 
@@ -229,7 +229,7 @@ def told(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     ("life", "great", "case"),
     [
         pytest.param(life, great, case, id=f"{case.id}, {'great' if great else 'small'}")
-        for life, great in (("goes on", False), ("goes on", True), ("made anew", True))
+        for life, great in (("goes on", False), ("goes on", True), ("rebuilt", True))
         for case in LIVES[life]
     ],
 )

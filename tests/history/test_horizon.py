@@ -32,7 +32,7 @@ LAWS = [pytest.param(TIME_LAW, id="time"), pytest.param(SEQUENCE_LAW, id="sequen
 
 
 class Expiring(Engine):
-    """A table that forgets: what arrives from behind its horizon is nothing that was said."""
+    """A table that forgets: what arrives from before its horizon is nothing that was said."""
 
     def __init__(self, spark: SparkSession, root: str, world: World, *, late_column: str | None = None) -> None:
         super().__init__(spark, root, world, late_column=late_column)
@@ -48,7 +48,7 @@ class Expiring(Engine):
     def hear(self, name: str) -> None:
         manifest, again = self.world.manifests[name], name in self.heard
         if isinstance(manifest, Picture) and any(self._is_hidden(s) for s in stands_for(manifest)):
-            with pytest.raises(ContractError, match="behind the horizon"):
+            with pytest.raises(ContractError, match="before the horizon"):
                 super().hear(name)
             self.refused += 1
             return
@@ -113,7 +113,7 @@ CASES: tuple[Case, ...] = (
     Case("an open live row keeps its begin", "A@1 |", "A[1,)"),
     Case("closed versions go, the open one stays", "A@1 B@3 C@5 |", "C[5,)"),
     Case("the version that reaches over the horizon stays whole", "A@1 B@5 C@12 |", "B[5,12) C[12,)"),
-    Case("what lies behind the horizon in time stays", "A@11 B@13 |", "A[11,13) B[13,)"),
+    Case("what is before the horizon in time stays", "A@11 B@13 |", "A[11,13) B[13,)"),
     Case("a deleted key goes wholly", "A@1 -@3 |", ""),
     Case("a tombstone that began before the horizon goes", "A@1 -@3 B@12 |", "B[12,)"),
     Case("the same when the return comes later", "A@1 -@3 | B@12", "B[12,)"),
@@ -136,14 +136,14 @@ CASES: tuple[Case, ...] = (
     Case("it stays away when it is sent again", "A@1 B@5 !B@5 | B@5", "A[1,)"),
     Case("a retract of everything", "A@1 !A@1 |", ""),
     Case("a restored change is the anchor", "A@1~1 B@5~1 !B@5~2 !!B@5~3 |", "B[5,)"),
-    Case("a change is restored behind the horizon in time", "A@1 B@12 !B@12 | !!B@12", "A[1,12) B[12,)"),
-    # from behind the horizon
-    Case("what comes from behind the horizon changes nothing", "A@1 | B@7", "A[1,)"),
-    Case("a new key from behind the horizon does not come in", "| A@7", ""),
-    Case("a retract from behind the horizon changes nothing", "A@1 B@5 | !B@5", "B[5,)"),
-    Case("a tie from behind the horizon changes nothing", "A@1 B@5 | C@5", "B[5,)"),
-    Case("a redelivery from behind the horizon changes nothing", "A@1 B@5 | A@1 B@5", "B[5,)"),
-    Case("a delete from behind the horizon changes nothing", "A@1 | -@7", "A[1,)"),
+    Case("a change is restored before the horizon in time", "A@1 B@12 !B@12 | !!B@12", "A[1,12) B[12,)"),
+    # from before the horizon
+    Case("what comes from before the horizon changes nothing", "A@1 | B@7", "A[1,)"),
+    Case("a new key from before the horizon does not come in", "| A@7", ""),
+    Case("a retract from before the horizon changes nothing", "A@1 B@5 | !B@5", "B[5,)"),
+    Case("a tie from before the horizon changes nothing", "A@1 B@5 | C@5", "B[5,)"),
+    Case("a redelivery from before the horizon changes nothing", "A@1 B@5 | A@1 B@5", "B[5,)"),
+    Case("a delete from before the horizon changes nothing", "A@1 | -@7", "A[1,)"),
     # at the horizon and behind it in time
     Case("at the horizon is not behind it", "A@1 | B@10", "A[1,10) B[10,)"),
     Case("what ended at the horizon is there when its end is taken back", "A@1 B@10 | !B@10", "A[1,)"),
@@ -152,7 +152,7 @@ CASES: tuple[Case, ...] = (
     Case("a late delete behind the anchor", "A@1 B@14 | -@12", "A[1,12) -A[12,14) B[14,)"),
     Case("a greater sequence at the anchor's time is behind", "A@1#1 | B@1#2", "A[1,)"),
     # snapshots
-    Case("a snapshot behind the horizon in time finds what is unchanged", "A@1 | S@12{A}", "A[1,)"),
+    Case("a snapshot before the horizon in time finds what is unchanged", "A@1 | S@12{A}", "A[1,)"),
     Case("its absence deletes", "S@1{A} | S@12{}", "A[1,12) -A[12,)"),
     Case("it says again what was deleted and is forgotten", "A@1 -@5 | S@12{A}", "A[12,)"),
     Case("the same after a snapshot that is forgotten", "S@1{A} -@5 | S@12{A}", "A[12,)"),
@@ -254,7 +254,7 @@ def test_any_history_keeps_every_state_from_the_horizon_on(
             engine.check(engine.table.versions(), f"the versions after an expiry at {moves[number]}")
             engine.check_log()
     engine.check_log()
-    assert engine.refused, "nothing came from behind the horizon"
+    assert engine.refused, "nothing came from before the horizon"
     assert len(engine.said) > 100
 
 

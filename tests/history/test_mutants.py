@@ -244,7 +244,7 @@ def silent(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def forgotten(shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Expiring:
-    """A first load that is folded; the second comes from behind the horizon."""
+    """A first load that is folded; the second comes from before the horizon."""
     world, _ = world_of([Case("forgotten", FORGOTTEN, "")], TIME_LAW)
     engine = Expiring(shared_spark, str(tmp_path_factory.mktemp("forgotten")), world)
     engine.hear(world.steps[0].manifest)

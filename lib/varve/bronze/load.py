@@ -45,7 +45,7 @@ MOST_SHAPES: Final = 16  # sets of columns in one batch: each is a branch of its
 @dataclass(frozen=True, slots=True)
 class WaitingExtracts:
     """What waits for a table. free: may be loaded now, in the order of their numbers; parked: of each scope the first
-    that waits for a person, and how many stand behind it; lost: numbers of which raw has no manifest any more."""
+    that waits for a person, and how many wait after it; lost: numbers of which raw has no manifest any more."""
 
     free: tuple[Manifest, ...] = ()
     parked: Mapping[Scope, tuple[Manifest, int]] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class BronzeLoad:
     # --- loading ----------------------------------------------------------------------------------------------
 
     def load(self, pending: WaitingExtracts, loaded: Loaded) -> None:
-        """Load what is free in batches, and tell what waits. One scope that fails does not stop the others."""
+        """Load what is free in batches, and record what waits. One scope that fails does not stop the others."""
         with ScopeTasks(self.run.ledger, LAYER, f"{LAYER}.{self.table}") as tasks:
             failed: set[Scope] = set()
             for manifests in self._batches(pending.free):
@@ -252,7 +252,7 @@ class BronzeLoad:
         return found
 
     def _properties(self) -> dict[str, str]:
-        """Of the files' statistics: what tells where an extract's rows are, and the keys."""
+        """Of the files' statistics: what shows where an extract's rows are, and the keys."""
         listed = statistics_columns(self.contract)
         names = ["_manifest", "_landed_at", "_as_of", *(key for key in self.contract.keys if key in listed)]
         return {"delta.dataSkippingStatsColumns": ",".join(names)}
@@ -305,7 +305,7 @@ class BronzeLoad:
 
 
 def bronze_loaded(run: Run, dataset: RawDataset) -> Loaded:
-    """What the bronze table of a dataset holds; of extracts without any row its rows tell nothing: they load again."""
+    """What the bronze table of a dataset holds; an extract without any row is not in its rows: it loads again."""
 
     def from_rows() -> Iterator[Load]:
         numbers = {one.id: one.number for one in dataset.catalog()}
@@ -338,7 +338,7 @@ def _scope_column(part: str | FromPath | FromColumn) -> ScopeColumn | None:
 
 
 def _waiting(error: ParkedError, later: int) -> ParkedError:
-    """The same, with how many extracts stand behind the parked one."""
+    """The same, with how many extracts wait after the parked one."""
     if not later:
         return error
     what = f"{error.what} ({later} later extracts of this scope wait)"

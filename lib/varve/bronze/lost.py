@@ -16,9 +16,9 @@ def lost_as(dataset: RawDataset, number: int) -> tuple[str, None, str]:
 
 
 def lost_error(dataset: RawDataset, number: int, where: str, *, expected: str | None = None) -> ParkedError:
-    """What to tell about it. where: the table that lacks its rows; expected: the file that it was made from."""
+    """The error for it. where: the table that lacks its rows; expected: the file that it was made from."""
     return ParkedError(
-        f"raw has no manifest of extract {number} of {dataset.table} any more, and the table lacks what it said",
+        f"raw has no manifest of extract {number} of {dataset.table} any more, and its rows are missing in the table",
         where=where, found=f"no {dataset.files.root}/{dataset.numbers.key(number)}", expected=expected,
         remedy="Restore it from a backup, or go on without it: "
         f'./spark-submit.sh bronze --discard {dataset.table}#{number} --reason "…"',
@@ -37,4 +37,9 @@ def discard(run: Run, datasets: Iterable[Dataset], extract: str, reason: str) ->
             if published.id == extract:
                 run.ledger.decisions.decide(table, published.scope, extract, verdict="discard", reason=reason)
                 return
-    raise UsageError("no extract has this id", where="--discard", found=extract, remedy="The ledger names it.")
+    raise UsageError(
+        "no extract has this id",
+        where="--discard",
+        found=extract,
+        remedy="./spark-submit.sh status lists the parked extracts, and the command for each.",
+    )

@@ -11,7 +11,7 @@ list of {field, value, reason}; the value is the text as received:
     skipped time     a local time that its zone's clocks left out; taken as if they had not been put forward yet
     ambiguous time   a local time that its zone's clocks showed twice; taken as the first of the two
 
-Only a record whose key columns cannot be read is rejected: nobody could tell what it speaks about.
+Only a record whose key columns cannot be read is rejected: nobody could know what it is about.
 """
 
 from __future__ import annotations
@@ -329,8 +329,8 @@ def _unfit(field: Field, text: Column, value: Column, *, is_text: bool) -> Colum
 
 
 def _entry(name: str, text: Column, reason: str | Column) -> Column:
-    told = F.lit(reason) if isinstance(reason, str) else reason
-    return F.struct(F.lit(name).alias("field"), text.alias("value"), told.alias("reason"))
+    why = F.lit(reason) if isinstance(reason, str) else reason
+    return F.struct(F.lit(name).alias("field"), text.alias("value"), why.alias("reason"))
 
 
 def _listed(entries: Sequence[Column]) -> Column:
@@ -350,6 +350,6 @@ def _unidentified(contract: Contract, text: Mapping[str, Column]) -> Column:
             continue
         shown = F.lit("a value") if field.personal else F.concat(F.lit("'"), F.substring(value, 1, 80), F.lit("'"))
         unfit = F.concat(F.lit(f"key column {field.received_as}: found "), shown, F.lit(f", expected {field.type}"))
-        told = F.when(value.isNull(), F.lit(f"key column {field.received_as} is null")).otherwise(unfit)
-        reasons.append(F.when(F.col(_typed(field)).isNull(), told))
+        why = F.when(value.isNull(), F.lit(f"key column {field.received_as} is null")).otherwise(unfit)
+        reasons.append(F.when(F.col(_typed(field)).isNull(), why))
     return F.coalesce(*reasons) if reasons else F.lit(None).cast("string")

@@ -59,7 +59,7 @@ def load_mart(run: Run, wanted: Collection[str] = ()) -> None:
 
 
 def renew(run: Run, mart: Mart, task: Task) -> None:
-    """Make the mart anew, unless it is there and made from just this."""
+    """Rebuild the mart, unless it is there and made from just this."""
     versions = {table: run.store.version(*_place(table)) for table in mart.reads}
     if missing := [table for table, version in versions.items() if version is None]:
         task.skip(f"{missing[0]} is not there yet")
@@ -96,8 +96,9 @@ def _rows(run: Run, mart: Mart, versions: Versions) -> DataFrame:
     contract = run.config.gold_contract(mart.table)
     if lost := [name for name in (*SCOPE_COLUMNS, *contract.names) if name not in rows.columns]:
         raise ContractError(
-            f"the mart lacks columns: {', '.join(lost)}", where=f"contract {contract.id}", found=", ".join(rows.columns)
-        )
+            f"the mart lacks columns: {', '.join(lost)}", where=f"contract {contract.id}",
+            found=", ".join(rows.columns), remedy=f"Return them from {mart.place}, or remove them from the contract.",
+        )  # fmt: skip
     columns = [F.col(f"`{column.name}`").cast(column.type).alias(column.name) for column in contract.columns]
     try:
         return rows.select(*SCOPE_COLUMNS, *columns).coalesce(1)

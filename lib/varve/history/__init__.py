@@ -15,7 +15,7 @@ Shapes, beside the entity's own columns (scope_country, scope_entity, keys, attr
 
 from varve.history.auditing import audit
 from varve.history.comparing import bucket, checksum, compared
-from varve.history.expiring import behind, expired
+from varve.history.expiring import before, expired
 from varve.history.following import OLD_KEY, amended, continues, course, said_by, touched
 from varve.history.law import FORMAT, of_identities, quarantined, restoration, retraction, row_hash, standing, timeline
 from varve.history.policy import DELETE, RESTORE, RESTORE_DELETE, UPSERT, Policy
@@ -23,7 +23,7 @@ from varve.history.reading import AUTO_CDC_ROWS, as_known, as_of, auto_cdc, auto
 
 __all__ = [
     "AUTO_CDC_ROWS", "DELETE", "FORMAT", "OLD_KEY", "RESTORE", "RESTORE_DELETE", "UPSERT",
-    "Policy", "amended", "as_known", "as_of", "audit", "auto_cdc", "auto_cdc_columns", "behind",
+    "Policy", "amended", "as_known", "as_of", "audit", "auto_cdc", "auto_cdc_columns", "before",
     "bucket", "checksum", "compared", "continues", "course", "expired", "is_valid_at", "known", "of_identities",
     "quarantined", "restoration", "retraction", "row_hash", "said_by", "standing", "timeline", "touched",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from varve.history import law
 from varve.history.policy import RESTORE, UPSERT, Policy
 
 
-def behind(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
+def before(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
     """The changes at positions of which something was said before a moment (UTC).
 
     Domain time: all of a position has one valid_from. Domain sequence: one number may have been extracted at several
@@ -31,16 +31,16 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
     first statement there is nothing. What cannot show any more is left out: what is tied, retracted or hidden for good.
     """
     names, at = list(policy.identity), F.lit(moment)
-    said = behind(changes, moment, policy) if policy.domain == "time" else changes
-    accepted = law.judged(said, policy).filter("_verdict = 'accepted'")
+    due = before(changes, moment, policy) if policy.domain == "time" else changes
+    accepted = law.judged(due, policy).filter("_verdict = 'accepted'")
     earlier = accepted.filter(F.col("valid_from") < at)
     clock = ("op", "valid_from", "sequence", "recorded_at")
     opened = law.timeline(earlier.select(*names, *policy.payload, *clock), policy).filter("is_current")
     # What opened the version: it says the same, recorded when the version was, and at its time; of a number that was
     # extracted twice one row may give the time and another the knowledge.
     opener = [*names, "row_hash", "recorded_at", *(["valid_from"] if policy.domain == "time" else [])]
-    told = F.min(F.struct("manifest", "contract_version")).alias("_told")
-    upserts = said.filter(F.col("op").isin(UPSERT, RESTORE)).withColumn("row_hash", law.row_hash(policy.attributes))
+    first = F.min(F.struct("manifest", "contract_version")).alias("_first")
+    upserts = due.filter(F.col("op").isin(UPSERT, RESTORE)).withColumn("row_hash", law.row_hash(policy.attributes))
     if policy.domain == "time":
         later = changes.filter(F.col("valid_from") >= at)
     else:
@@ -58,9 +58,9 @@ def expired(changes: DataFrame, moment: datetime, policy: Policy) -> DataFrame:
         )
         # Of the last number: what comes later with one in between says nothing any more.
         opened = opened.drop("sequence").join(last.select(*names, "sequence"), names)
-    anchors = opened.join(upserts.groupBy(*opener).agg(told), opener, "left").select(
+    anchors = opened.join(upserts.groupBy(*opener).agg(first), opener, "left").select(
         *names, *policy.payload, F.lit(UPSERT).alias("op"), "valid_from", "sequence", "recorded_at",
-        F.col("_told.manifest").alias("manifest"), F.col("_told.contract_version").alias("contract_version"),
+        F.col("_first.manifest").alias("manifest"), F.col("_first.contract_version").alias("contract_version"),
     )  # fmt: skip
     return later.select(changes.columns).unionByName(anchors, allowMissingColumns=True)
 

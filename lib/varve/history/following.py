@@ -1,4 +1,4 @@
-"""What follows the open rows: the law made cheap for keys whose changes all lie behind what was said before.
+"""What follows the open rows: the law made cheap for keys whose changes all come after what was said before.
 
 Their stored rows stay, are closed or go on; nothing else of their log is read.
 """
@@ -70,10 +70,10 @@ def course(
 ) -> DataFrame:
     """How open rows go on with later changes: what `amended` makes of them, small beside them and worth keeping.
 
-    open_rows: versions, at most one per identity, all touched ones among them; pending: changes that lie behind the
-    open row of their key (see `continues`) or belong to a key without any earlier change; by: what tells the identities
-    of these rows apart, the keys alone when all are of one scope (a join on one number is the cheapest); seen: told
-    of the changes what `timeline` tells; is_new: whether nothing was ever said of a key that has no open row.
+    open_rows: versions, at most one per identity, all touched ones among them; pending: changes that come after the
+    open row of their key (see `continues`) or belong to a key without any earlier change; by: what distinguishes the
+    identities of these rows, the keys alone when all are of one scope (a join on one number is the cheapest); seen: as
+    in `timeline`, of the changes; is_new: whether nothing was ever said of a key that has no open row.
     Returns the touched open rows without their values, and the versions that follow with theirs. Of the open rows only
     narrow columns are read; of the changes too only narrow ones are sorted.
     """

@@ -39,13 +39,13 @@ _BESIDE: Final = (
     "_next_sequence",
     "_next_to",
     "_newest",
-)  # what `versions_of` tells of a row
+)  # what `versions_of` says of a row
 
 
 def timeline(changes: DataFrame, policy: Policy, *, seen: Observation | None = None) -> DataFrame:
     """The versions that a set of changes gives: any order, any repetition of the rows gives the same versions.
 
-    seen: told, once the versions have been computed, how many statements contradict each other (`tied`) and how many
+    seen: holds, once the versions have been computed, how many statements contradict each other (`tied`) and how many
     may leave their key without a version (`doubtful`: deletes, and all that is not accepted).
     """
     statements = observed(judged(changes, policy), seen)
@@ -53,16 +53,16 @@ def timeline(changes: DataFrame, policy: Policy, *, seen: Observation | None = N
     return versions.drop(*_BESIDE)
 
 
-def quarantined(changes: DataFrame, policy: Policy, *, told_by: DataFrame | None = None) -> DataFrame:
+def quarantined(changes: DataFrame, policy: Policy, *, only_at: DataFrame | None = None) -> DataFrame:
     """The statements that contradict each other: same identity and position, different content.
 
-    told_by: changes; only of the positions that they speak of, so that what is known already is not told again.
+    only_at: changes; only of the positions that they speak of, so that what is known already is not reported again.
     Returns (identity, payload, op, valid_from, sequence, recorded_at); the versions leave them all out.
     """
     tied = judged(changes, policy).filter("_verdict = 'tied'")
-    if told_by is not None:
-        told = told_by.select(*policy.identity, position_of(policy).alias("_position")).distinct()
-        tied = tied.withColumn("_position", position_of(policy)).join(told, told.columns, "left_semi")
+    if only_at is not None:
+        places = only_at.select(*policy.identity, position_of(policy).alias("_position")).distinct()
+        tied = tied.withColumn("_position", position_of(policy)).join(places, places.columns, "left_semi")
     return tied.select(*policy.identity, *policy.payload, "op", "valid_from", "sequence", "recorded_at")
 
 
@@ -90,7 +90,7 @@ def restoration() -> Column:
 
 
 def observed(statements: DataFrame, seen: Observation | None) -> DataFrame:
-    """The statements, which tell an observation of themselves on their way; see `timeline`."""
+    """The statements, counted by an observation on their way; see `timeline`."""
     if seen is None:
         return statements
     is_doubtful = (F.col("op") == DELETE) | ~F.col("_verdict").isin("accepted", "repeated")
@@ -192,7 +192,7 @@ def versions_of(states: DataFrame, policy: Policy) -> DataFrame:
     last_position, _said [statements about the key], _is_folded [the open row of a fold, whose tombstone already has its
     attributes], _was_whole [whether nothing was said of the key before but what the row of the fold stands for].
     Returns versions, and of each: _is_folded, _is_extended [its overwritten columns come from a later state]; whether
-    the one before it is folded; whether the one behind it is a tombstone, when that was recorded, by which sequence and
+    the one before it is folded; whether the one after it is a tombstone, when that was recorded, by which sequence and
     when it ends; the greatest position of the key.
     """
     life = Window.partitionBy(*policy.identity).orderBy("valid_from")
@@ -228,7 +228,7 @@ def versions_of(states: DataFrame, policy: Policy) -> DataFrame:
     first, opened = F.col("_first"), F.col("_number") - F.col("_first._is_folded").cast("int")
     is_each = F.when(F.col("_is_folded"), F.col("_next_said") == 1).otherwise(F.col("_said") == opened)
     is_whole = F.coalesce(first["_was_whole"] & ~first["_inherits"] & is_each, F.lit(False))
-    if not _is_told_by_versions(policy):
+    if not _versions_say_all(policy):
         is_whole = F.lit(False)
     newest = F.struct("last_position.valid_from", "last_position.sequence", is_whole.alias("is_whole"))
     is_open = F.col("valid_to").isNull()
@@ -263,8 +263,8 @@ def versions_of(states: DataFrame, policy: Policy) -> DataFrame:
     )  # fmt: skip
 
 
-def _is_told_by_versions(policy: Policy) -> bool:
-    """Whether versions can tell what opened them: time and sequence are its whole position, and no other extraction of
+def _versions_say_all(policy: Policy) -> bool:
+    """Whether versions say what opened them: time and sequence are its whole position, and no other extraction of
     the same number has another time."""
     return policy.domain == "time" and not policy.tie_break
 
@@ -297,7 +297,7 @@ def greatest_position(key: WindowSpec | None = None) -> Column:
     return F.struct(*(value.alias(c) for c, value in greatest.items()))
 
 
-FORMAT: Final = 3  # of stored versions, `row_hash` among it: those that were folded in another are made anew
+FORMAT: Final = 3  # of stored versions, `row_hash` among it: those that were folded in another are rebuilt
 
 
 def row_hash(attributes: Sequence[str]) -> Column:

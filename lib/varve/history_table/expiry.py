@@ -46,9 +46,9 @@ def expire(table: Readable, before: datetime) -> Expiry:
     fold(table)
     reached = of(table)
     moment = before.astimezone(UTC) if reached is None else max(before.astimezone(UTC), reached.moment)
-    lots = _behind(table, moment, reached)
+    lots = _before(table, moment, reached)
     _record(table, moment, lots)
-    scopes = {scope for scope, lot in lots.items() if lot.due} | _pictured_behind(table)
+    scopes = {scope for scope, lot in lots.items() if lot.due} | _snapshots_before(table)
     rows = _changes(table)
     if scopes:
         _anchor(table, moment, scopes)
@@ -58,7 +58,7 @@ def expire(table: Readable, before: datetime) -> Expiry:
 
 @dataclass(frozen=True, slots=True)
 class _Lot:
-    """What of a scope lies behind the horizon. due: rows that no earlier expiry has seen."""
+    """What of a scope is before the horizon. due: rows that no earlier expiry has seen."""
 
     sequence: Any = None
     known_at: datetime | None = None
@@ -77,13 +77,13 @@ def _changes(table: Tables) -> int:
     return table.store.rows(table.layer, table.log_table, record="change")
 
 
-def _behind(table: Tables, moment: datetime, reached: Horizon | None) -> dict[Scope, _Lot]:
-    """Of every scope of the log what lies behind a moment, with what lay behind the horizon before: one job."""
+def _before(table: Tables, moment: datetime, reached: Horizon | None) -> dict[Scope, _Lot]:
+    """Of every scope of the log what is before a moment, with what was before the horizon before: one job."""
     files = table.store.files(table.layer, table.log_table)
     lots = {Scope(file["partition.scope_country"], file["partition.scope_entity"]): _Lot() for file in files}
     anchored = table.store.transaction(table.layer, table.log_table, ANCHORED)
     is_due = F.lit(True) if anchored is None else F.col("valid_from") >= F.lit(FIRST + anchored * OF_MOMENT)
-    rows = history.behind(table.log(), moment, table.policy).groupBy(*SCOPE_COLUMNS)
+    rows = history.before(table.log(), moment, table.policy).groupBy(*SCOPE_COLUMNS)
     for row in rows.agg(
         F.max("sequence").alias("sequence"),
         F.unix_micros(F.max("recorded_at")).alias("known_at"),
@@ -116,8 +116,8 @@ def _record(table: Tables, moment: datetime, lots: Mapping[Scope, _Lot]) -> None
     table.append_marks(frame, txn=HORIZON, version=_number(moment), kind=HORIZON)
 
 
-def _pictured_behind(table: Tables) -> set[Scope]:
-    """The scopes of which the log has records of snapshots behind the horizon."""
+def _snapshots_before(table: Tables) -> set[Scope]:
+    """The scopes of which the log has records of snapshots before the horizon."""
     found = of(table)
     assert found is not None
     return {

@@ -1,6 +1,6 @@
 """Bringing the versions of an entity up to its log: one commit that carries the watermark.
 
-Small scopes are rewritten, their touched keys made anew. In large ones the rows that change take the place of the old
+Small scopes are rewritten, their touched keys rebuilt. In large ones the rows that change take the place of the old
 ones by MERGE. A fold that dies leaves what was there; one that is done twice finds nothing to do.
 """
 
@@ -32,7 +32,7 @@ MOST_BEHIND: Final = timedelta(days=7)  # Delta cleans a log up after 30 days
 @dataclass(frozen=True, slots=True)
 class Fold:
     """What a fold did. version: of the versions table, None when nothing was folded; inserted, removed: [rows];
-    rebuilt: why the versions were made anew from the whole log; quarantined: statements that were not known to
+    rebuilt: why the versions were rebuilt from the whole log; quarantined: statements that were not known to
     contradict each other; trimmed: versions that the horizon had passed [rows]."""
 
     version: int | None = None
@@ -46,16 +46,16 @@ class Fold:
 def fold(table: Readable) -> Fold:
     """Bring the versions up to the log in one commit that carries the watermark. Nothing new: no commit, no job.
 
-    Backlog a rearrangement of the log the versions are trimmed, if the horizon says so, and the mark is moved."""
+    After a rearrangement of the log the versions are trimmed if the horizon says so, and the watermark is moved."""
     head = table.head()
     if head is None:
         return Fold()
     mark = table.watermark()
     if mark is None:
         return rebuild(table)
-    told_late = _told_at_last(table, mark) if table.has_unreported() else ()
+    reported_late = _report_late(table, mark) if table.has_unreported() else ()
     folded_in = _fold(table, head, mark)
-    return replace(folded_in, quarantined=(*told_late, *folded_in.quarantined))
+    return replace(folded_in, quarantined=(*reported_late, *folded_in.quarantined))
 
 
 def _fold(table: Readable, head: int, mark: int) -> Fold:
@@ -66,8 +66,8 @@ def _fold(table: Readable, head: int, mark: int) -> Fold:
     assert folded is not None
     try:
         backlog = table.pending.backlog(folded)
-    except StorageError as error:  # the log was cleaned up behind the watermark
-        return rebuild(table, f"what was folded cannot be told from what was not: {error}")
+    except StorageError as error:  # the log was cleaned up after the watermark
+        return rebuild(table, f"what was folded cannot be distinguished from what was not: {error}")
     if reason := table.reason_to_rebuild():
         return rebuild(table, reason)
     if backlog is None:
@@ -84,16 +84,16 @@ def _fold(table: Readable, head: int, mark: int) -> Fold:
 
 
 def rebuild(table: Readable, reason: str | None = None, *, backlog: Backlog | None = None) -> Fold:
-    """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load.
+    """Rebuild the versions from the whole log, in one commit. reason: why, when it is no first load.
 
-    backlog: what the versions lack, when only its scopes are made anew."""
+    backlog: what the versions lack, when only its scopes are rebuilt."""
     folded = table.store.version(table.layer, table.entity)
     head, mark = table.head(), table.watermark(version=folded)
     assert head is not None
     where = in_scopes(backlog.scopes) if backlog else None
     log, seen = table.log(version=head).filter(where or "true"), Observation()
     is_marked = where is None or table.is_marked()  # all keys without a version, elsewhere
-    note = {**table.fold_note(head), "rebuilt": reason, "untold": True}
+    note = {**table.fold_note(head), "rebuilt": reason, "unreported": True}
     commit = table.store.replace(
         history.timeline(log, table.policy, seen=seen).sortWithinPartitions(*_in_order(table)),
         table.layer, table.entity, where=where,
@@ -106,23 +106,23 @@ def rebuild(table: Readable, reason: str | None = None, *, backlog: Backlog | No
         if is_marked:
             _mark_all(table, log, head, table.versions().filter(where or "true"))
     changes = table.pending.changes(backlog) if backlog else None
-    tied = _told(table, head, history.quarantined(log, table.policy, told_by=changes)) if seen.get["tied"] else ()
+    tied = _report(table, head, history.quarantined(log, table.policy, only_at=changes)) if seen.get["tied"] else ()
     table.store.advance(
-        table.layer, table.entity, txn=FOLD, version=head, note={**note, "untold": False, "marked": is_marked}
+        table.layer, table.entity, txn=FOLD, version=head, note={**note, "unreported": False, "marked": is_marked}
     )
     return Fold(commit.version, inserted=commit.rows, rebuilt=reason, quarantined=tied)
 
 
-def _told_at_last(table: Readable, mark: int) -> tuple[Row, ...]:
-    """Tell of the contradictions that a fold of the whole log died before telling."""
-    tied = _told(table, mark, history.quarantined(table.log(version=mark), table.policy))
+def _report_late(table: Readable, mark: int) -> tuple[Row, ...]:
+    """Report the contradictions that a fold of the whole log died before it reported them."""
+    tied = _report(table, mark, history.quarantined(table.log(version=mark), table.policy))
     _advance(table, mark)
     return tied
 
 
 def _advance(table: Readable, head: int) -> None:
     """Move the watermark over commits of the log that say nothing."""
-    note = {**table.last_fold(), "watermark": head, "rebuilt": None, "untold": False}
+    note = {**table.last_fold(), "watermark": head, "rebuilt": None, "unreported": False}
     table.store.advance(table.layer, table.entity, txn=FOLD, version=head, note=note)
 
 
@@ -133,7 +133,7 @@ def _may_be_cleaned(table: Readable, mark: int, head: int) -> bool:
 
 
 def _fold_small(table: Readable, backlog: Backlog) -> Fold:
-    """Rewrite the touched scopes, their touched keys computed anew from the log."""
+    """Rewrite the touched scopes, their touched keys recomputed from the log."""
     p, versions, where = table.policy, table.versions(version=backlog.folded), in_scopes(backlog.scopes)
     seen, stayed = Observation(), Observation()
     touched = table.pending.changes(backlog).select(*p.identity)
@@ -219,17 +219,17 @@ def _in_order(table: Readable) -> list[str]:
 
 
 def _tied(table: Readable, backlog: Backlog, *seen: Observation) -> tuple[Row, ...]:
-    """Tell of the contradictions that changes make, among themselves or with what was said before.
+    """Report the contradictions that changes make, among themselves or with what was said before.
 
-    Before the fold is committed: one that dies is done again, and tells again."""
+    Before the fold is committed: one that dies is done again, and reports again."""
     if not any(one.get["tied"] for one in seen):
         return ()
     lacking, changes = table.pending, table.pending.changes(backlog)
     log = history.of_identities(lacking.near(table.log(version=backlog.head), backlog), changes, backlog.by)
-    return _told(table, backlog.head, history.quarantined(log, table.policy, told_by=changes))
+    return _report(table, backlog.head, history.quarantined(log, table.policy, only_at=changes))
 
 
-def _told(table: Readable, head: int, tied: DataFrame) -> tuple[Row, ...]:
+def _report(table: Readable, head: int, tied: DataFrame) -> tuple[Row, ...]:
     rows = tuple(tied.take(MOST_TIES))
     if rows:
         table.on_contradiction(head, rows)

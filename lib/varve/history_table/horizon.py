@@ -1,10 +1,10 @@
-"""The horizon of an entity's history: the moment before which it tells nothing any more.
+"""The horizon of an entity's history: the moment before which it knows nothing any more.
 
 It is recorded first, once and for all (`horizon` rows of the log, one per scope; it never goes back), and every
 function honours it from then on. Then each key's changes before it become one anchor in the log (`history.expired`),
 then the versions that ended before it go. The next fold or expiry ends what a run that died has begun.
 
-What lies behind it: in a time domain, whatever is valid from before the moment. In a sequence domain also whatever has
+What is before it: in a time domain, whatever is valid from before the moment. In a sequence domain also whatever has
 a number up to the greatest that its scope had from before the moment: all those numbers have been judged.
 """
 
@@ -37,15 +37,15 @@ OF_MOMENT: Final = timedelta(microseconds=1)  # transactions are numbered by the
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """moment: UTC. sequences: in a sequence domain, per scope the greatest number behind it. known_at: when the last of
-    what lies behind it was recorded; None: nothing lay there."""
+    """moment: UTC. sequences: in a sequence domain, per scope the greatest number before it. known_at: when the last of
+    what is before it was recorded; None: nothing lay there."""
 
     moment: datetime
     sequences: Mapping[Scope, Any]
     known_at: datetime | None
 
     def hides(self, policy: Policy, *, valid_from: str = "valid_from", sequence: str = "sequence") -> Column:
-        """Whether a change lies behind the horizon."""
+        """Whether a change is before the horizon."""
         hidden = F.col(valid_from) < F.lit(self.moment)
         for scope, number in self.sequences.items() if policy.domain == "sequence" else ():
             judged = F.col(sequence).isNull() | (F.col(sequence) <= F.lit(number))
@@ -53,7 +53,7 @@ class Horizon:
         return F.coalesce(hidden, F.lit(False))
 
     def hides_snapshot(self, policy: Policy, scope: Scope, as_of: datetime, sequence: Any) -> bool:
-        """Whether a snapshot lies behind the horizon in a scope."""
+        """Whether a snapshot is before the horizon in a scope."""
         if as_of < self.moment:
             return True
         number = self.sequences.get(scope) if policy.domain == "sequence" else None
@@ -97,8 +97,8 @@ def recorded_horizon(store: Store, layer: str, log_table: str) -> Horizon | None
 
 
 def may_pass_over(table: Tables, moment: datetime) -> bool:
-    """Whether a horizon at a moment may leave anything behind that no earlier expiry has seen, by the statistics of the
-    log's files; no Spark job."""
+    """Whether a horizon at a moment may have anything before it that no earlier expiry has seen, by the statistics of
+    the log's files; no Spark job."""
     anchored = table.store.transaction(table.layer, table.log_table, ANCHORED)
     reached = FIRST if anchored is None else FIRST + anchored * OF_MOMENT
     for file in table.store.files(table.layer, table.log_table):
@@ -114,31 +114,31 @@ def may_pass_over(table: Tables, moment: datetime) -> bool:
 
 
 def ahead(table: Tables, changes: DataFrame) -> DataFrame:
-    """The changes that do not lie behind the horizon."""
+    """The changes that do not are before the horizon."""
     found = of(table)
     return changes if found is None else changes.filter(~found.hides(table.policy))
 
 
 def must_not_hide(found: Horizon | None, entity: str, valid_at: datetime) -> None:
-    """Raise ContractError when a history with this horizon does not tell any more what was valid at a moment
+    """Raise ContractError when a history with this horizon does not know any more what was valid at a moment
     (aware)."""
     if found is not None and valid_at < found.moment:
         raise ContractError(
-            "the history tells nothing of a time before its horizon", where=f"silver.{entity}",
+            "history before the horizon has expired", where=f"silver.{entity}",
             found=valid_at.isoformat(), expected=f"{found.moment.isoformat()} or later",
             remedy=f'./spark-submit.sh sql --as-of {_typed(found.moment)} "select * from silver.{entity}" '
-            "is the earliest that it tells.",
+            "is the earliest time that it knows.",
         )  # fmt: skip
 
 
 def must_not_merge(found: Horizon | None, entity: str, known_at: datetime) -> None:
-    """Raise ContractError when a history with this horizon does not tell any more what was known at a moment
+    """Raise ContractError when a history with this horizon does not know any more what was known at a moment
     (aware)."""
     if found is not None and found.known_at is not None and known_at < found.known_at:
         raise ContractError(
-            "the history does not tell any more what was known then: what lies behind its horizon is merged",
+            "the history no longer knows what was known then: what is before its horizon was merged",
             where=f"silver.{entity}", found=known_at.isoformat(), expected=f"{found.known_at.isoformat()} or later",
-            remedy=f"{found.known_at.isoformat()} is the earliest knowledge that it tells.",
+            remedy=f"{found.known_at.isoformat()} is the earliest time of knowledge that can be asked.",
         )  # fmt: skip
 
 
@@ -148,18 +148,18 @@ def _typed(moment: datetime) -> str:
 
 
 def must_not_hide_snapshot(table: Tables, snapshot: Snapshot) -> None:
-    """Raise ContractError when a snapshot lies behind the horizon."""
+    """Raise ContractError when a snapshot is before the horizon."""
     found = of(table)
     policy = table.policy
     for scope in snapshot.scopes if found else ():
         assert found is not None
         if found.hides_snapshot(policy, scope, snapshot.as_of, snapshot.sequence):
             raise ContractError(
-                "the snapshot lies behind the horizon of the history: what it would be compared with is not kept",
+                "the snapshot is before the horizon of the history: what it would be compared with is not kept",
                 where=f"silver.{table.entity} {scope}, manifest {snapshot.manifest}", found=snapshot.as_of.isoformat(),
                 expected=f"{found.moment.isoformat()} or later",
                 remedy=f"./spark-submit.sh silver --table {table.entity} --scope {scope} "
-                '--discard "from behind the horizon" lets the later ones go on.',
+                '--discard "from before the horizon" lets the later ones go on.',
             )  # fmt: skip
 
 

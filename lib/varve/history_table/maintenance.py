@@ -30,7 +30,7 @@ def compact(table: Readable) -> Compaction:
 
 def vacuum(table: Readable, keep: timedelta | None = None) -> None:
     """Delete files that no version younger than `keep` needs (None: 7 days). What is not folded yet is folded first,
-    so that no file is missed which the watermark needs to tell what is new."""
+    so that no file is missed which the watermark needs to find what is new."""
     fold(table)
     for name in (table.log_table, table.entity):
         table.store.vacuum(table.layer, name, keep=keep)

@@ -1,7 +1,7 @@
 """The changes of one entity's log that its versions lack: which they are, and the versions with them applied.
 
-A key whose changes all lie behind its open row goes on from that row (`history.course`); any other key is late, and
-is made anew: from its versions where these say all that its log says, else from its log. Which is which is told by the
+A key whose changes all come after its open row goes on from that row (`history.course`); any other key is late, and
+is rebuilt: from its versions where these say all that its log says, else from its log. Which is which is known from the
 statistics of the log's files where these suffice. Stored rows are looked for among the touched keys by name when these
 are few, and else in their range.
 """
@@ -24,15 +24,15 @@ from varve.history_table.positions import STATISTICS_STEP
 from varve.history_table.tables import Tables
 from varve.model.scope import SCOPE_COLUMNS, in_scopes
 
-REWRITE_BELOW_ROWS: Final = 500_000  # in all touched scopes: then touched keys are made anew, whether late or not
-MOST_TOUCHED: Final = 4_000_000  # changes whose keys go to every task; of more the whole scopes are made anew
+REWRITE_BELOW_ROWS: Final = 500_000  # in all touched scopes: then touched keys are rebuilt, whether late or not
+MOST_TOUCHED: Final = 4_000_000  # changes whose keys go to every task; of more the whole scopes are rebuilt
 MOST_SCOPES: Final = 64  # that a predicate names one by one
 MOST_KEYS: Final = 1000  # that it names, as Parquet leaves pages out by a list no longer than this (see `session`)
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The changes that are in the log and not in the versions, as the log's files tell; no job was needed.
+    """The changes that are in the log and not in the versions, as the log's files list them; no job was needed.
 
     folded: the version of the versions that is spoken of; head: of the log; scopes: (country, entity); by: what tells
     identities apart in them, the keys alone when all are of one scope; rows: as many changes; lowest, highest: bounds
@@ -55,8 +55,8 @@ class Backlog:
 class Split:
     """The touched keys, by how they are folded.
 
-    late: the identities that are made anew and whether their versions tell all that was said of them (`is_told`), None
-    when there are none; course: how the others go on, see `history.course`; seen: told when the course is computed;
+    late: the identities that are rebuilt and whether their versions hold all that was said of them (`is_complete`),
+    None when there are none; course: how the others go on, see `history.course`; seen: filled with the course;
     held: persisted frames; named: values of the first key of late identities, () when they are many; in_log: the same
     of those whose log must be read, None when there are none of these.
     """
@@ -112,8 +112,8 @@ class Pending:
         state = (backlog.folded, backlog.head)
         if self._last_read is None or self._last_read[0] != state:
             versions = self._table.versions(version=backlog.folded)
-            is_told_apart = backlog.is_later or self._table.is_marked(version=backlog.folded)
-            if self.is_much(backlog) or self.is_small(backlog) or not is_told_apart:
+            can_split = backlog.is_later or self._table.is_marked(version=backlog.folded)
+            if self.is_much(backlog) or self.is_small(backlog) or not can_split:
                 self._last_read = state, self._anew(versions, backlog)
                 return self._last_read[1]
             opened = self.near(versions, backlog).filter("is_open")
@@ -138,7 +138,7 @@ class Pending:
         return sum(file["num_records"] for file in self._stored_files(backlog) if _scope_of(file) in backlog.scopes)
 
     def is_much(self, backlog: Backlog) -> bool:
-        """Whether so many keys may be touched that the whole scopes are better made anew."""
+        """Whether so many keys may be touched that the whole scopes are better rebuilt."""
         return backlog.rows > MOST_TOUCHED
 
     def changes(self, backlog: Backlog) -> DataFrame:
@@ -159,7 +159,7 @@ class Pending:
         return kept.unionByName(history.timeline(history.of_identities(log, touched, p.identity), p))
 
     def applied(self, versions: DataFrame, backlog: Backlog, split: Split) -> DataFrame:
-        """The versions: open rows go on in one scan of what is stored, late keys are made anew."""
+        """The versions: open rows go on in one scan of what is stored, late keys are rebuilt."""
         parts = [self.amended(versions.filter(in_scopes(backlog.scopes)), backlog, split).drop(history.OLD_KEY)]
         if any(_scope_of(file) not in backlog.scopes for file in self._stored_files(backlog)):
             parts.append(versions.filter(f"not ({in_scopes(backlog.scopes)})"))
@@ -180,12 +180,12 @@ class Pending:
 
         versions: stored rows, all those of late keys among them; seen: see `history.timeline`."""
         assert split.late is not None
-        p, told = self._table.policy, split.late.filter("is_told")
-        said = history.said_by(history.of_identities(versions, told, backlog.by), p)
-        said = said.unionByName(history.of_identities(self.changes(backlog), told, backlog.by).select(said.columns))
+        p, whole = self._table.policy, split.late.filter("is_complete")
+        said = history.said_by(history.of_identities(versions, whole, backlog.by), p)
+        said = said.unionByName(history.of_identities(self.changes(backlog), whole, backlog.by).select(said.columns))
         if split.in_log is not None:
             near = self.near(self._table.log(version=backlog.head), backlog, split.in_log)
-            logged = history.of_identities(near, split.late.filter("not is_told"), backlog.by)
+            logged = history.of_identities(near, split.late.filter("not is_complete"), backlog.by)
             said = said.unionByName(logged.select(said.columns))
         return history.timeline(said, p, seen=seen)
 
@@ -202,7 +202,7 @@ class Pending:
         return self._last_split[1]
 
     def _new_split(self, opened: DataFrame, backlog: Backlog) -> Split:
-        """No row is read when the statistics of the log tell that no key is late.
+        """No row is read when the statistics of the log show that no key is late.
 
         The course is computed when it is first wanted, and kept: whatever is read next costs a scan."""
         table, p, pending, seen = self._table, self._table.policy, self.changes(backlog), Observation()
@@ -222,11 +222,11 @@ class Pending:
             is_waiting = F.col("_is_waiting").isNotNull()
         is_new = F.col("_is_known").isNull() & F.col("is_plain") & ~is_waiting
         is_late = ~(is_new | F.coalesce(history.continues(p), F.lit(False)))
-        is_told = F.coalesce(F.col("is_plain") & F.col("last_position.is_whole"), F.lit(False)).alias("is_told")
-        late = kinds.filter(is_late).select(*p.identity, is_told).persist()
+        is_complete = F.coalesce(F.col("is_plain") & F.col("last_position.is_whole"), F.lit(False)).alias("is_complete")
+        late = kinds.filter(is_late).select(*p.identity, is_complete).persist()
         found = self._first_keys(late)
         is_any = bool(found)
-        in_log = self._first_keys(late.filter("not is_told")) if is_any else []
+        in_log = self._first_keys(late.filter("not is_complete")) if is_any else []
         on_time = history.of_identities(pending, late, backlog.by, keep=False) if is_any else pending
         course = history.course(opened, on_time, p, by=backlog.by, seen=seen).persist()
         return Split(
@@ -314,7 +314,7 @@ class Readable(Tables):
     def read(self, *, is_narrow: bool = False) -> DataFrame:
         """The versions with every change applied, folded or not: never stale.
 
-        The folded rows are scanned once and not shuffled; only the keys touched since the last fold are computed anew,
+        The folded rows are scanned once and not shuffled; only the keys touched since the last fold are recomputed,
         and what becomes of them is kept for the next read. is_narrow: for a look-up of a few keys; where none of the
         touched keys is late, what the caller's filter leaves out is then not computed, and nothing is kept.
         """

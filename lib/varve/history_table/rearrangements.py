@@ -1,9 +1,9 @@
 """Rearranging an entity's tables: the same rows in other files, and fewer of them.
 
-What the versions lack is told by the log's files, so a commit that moves rows to other files says in its note that it
-is a rearrangement. It happens when the log is wholly folded, and the watermark is then moved to it by a commit of its
-own. A run that dies between the two commits leaves a log whose newest commits are rearrangements: the next fold moves
-the mark, and folds nothing again.
+What the versions lack is known from the log's files, so a commit that moves rows to other files says in its note that
+it is a rearrangement. It happens when the log is wholly folded, and the watermark is then moved to it by a commit of
+its own. A run that dies between the two commits leaves a log whose newest commits are rearrangements: the next fold
+moves the mark, and folds nothing again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ File = Mapping[str, Any]
 
 
 def rearrangements(table: Tables, mark: int) -> list[int]:
-    """The versions of the log behind the watermark that are rearrangements, in their order."""
+    """The versions of the log after the watermark that are rearrangements, in their order."""
     notes = table.store.notes(table.layer, table.log_table, since=mark)
     return sorted(version for version, note in notes.items() if note.get("kind") in REARRANGED)
 

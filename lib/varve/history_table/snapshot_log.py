@@ -51,7 +51,7 @@ def accepted(table: Tables, *, since: datetime | None = None) -> list[SnapshotRe
 
 
 def last(table: Tables, scopes: Collection[Scope]) -> dict[Scope, SnapshotRecord]:
-    """The last snapshot of each scope, with its detail; the statistics of the log's files tell where it is."""
+    """The last snapshot of each scope, with its detail; found by the statistics of the log's files."""
     by = table.policy.order[0]
     latest: dict[Scope, list[Any]] = {}
     for file in table.store.files(table.layer, table.log_table):
@@ -105,7 +105,7 @@ def scope_of(file: Mapping[str, Any]) -> Scope:
 
 
 def may_reach(file: Mapping[str, Any], policy: Policy, as_of: datetime, sequence: Any) -> bool:
-    """Whether a file of the log may hold anything at or behind a position, by its statistics. In a sequence domain
+    """Whether a file of the log may hold anything at or after a position, by its statistics. In a sequence domain
     also what comes later in time alone: see `snapshots._calls_by_name`."""
     latest = file.get("max.valid_from")
     if latest is None or utc(latest) + STATISTICS_STEP > as_of:

@@ -161,7 +161,7 @@ def _checksums(rows: DataFrame, snapshot: Snapshot, policy: Policy) -> dict[Scop
 
 
 def _reaches(table: Readable, snapshot: Snapshot) -> bool:
-    """Whether the log may hold anything at or behind the snapshot in its scopes, by the statistics of its files."""
+    """Whether the log may hold anything at or after the snapshot in its scopes, by the statistics of its files."""
     scopes = set(snapshot.scopes)
     return any(
         file["partition.record"] not in ("waiting", "horizon")
@@ -203,7 +203,7 @@ def _suspect_buckets(
 
 
 def _touched_since(table: Readable, bases: Mapping[Scope, SnapshotRecord]) -> dict[Scope, set[int]]:
-    """Buckets with changes at or behind the last snapshot of their scope, other than its own."""
+    """Buckets with changes at or after the last snapshot of their scope, other than its own."""
     policy = table.policy
     if not any(
         file["partition.record"] == "change"

@@ -35,7 +35,7 @@ class HistoryTable(Readable):
     def as_of(self, valid_at: datetime) -> DataFrame:
         """The live rows that were valid at a moment (UTC where it has no offset).
 
-        Raises ContractError when it lies behind the horizon."""
+        Raises ContractError when it is before the horizon."""
         valid_at = utc(valid_at)
         horizon.must_not_hide(horizon.of(self), self.entity, valid_at)
         return history.as_of(self.read(), valid_at)
@@ -44,7 +44,7 @@ class HistoryTable(Readable):
         """The live rows that were valid at `valid_at` by what had been recorded by `known_at` (both UTC where they have
         no offset).
 
-        Raises ContractError when the horizon has merged what would tell it.
+        Raises ContractError when the horizon has merged what would answer it.
         """
         valid_at, known_at, found = utc(valid_at), utc(known_at), horizon.of(self)
         horizon.must_not_hide(found, self.entity, valid_at)
@@ -54,7 +54,7 @@ class HistoryTable(Readable):
     def known(self, known_at: datetime) -> DataFrame:
         """The log as it stood at a moment (UTC where it has no offset): `history.timeline` of it is what was believed.
 
-        Raises ContractError when the horizon has merged what would tell it."""
+        Raises ContractError when the horizon has merged what would answer it."""
         known_at = utc(known_at)
         horizon.must_not_merge(horizon.of(self), self.entity, known_at)
         return history.known(self.log(), known_at)
@@ -65,7 +65,7 @@ class HistoryTable(Readable):
         """Log changes as a batch. Raises OvertakenError when its number is taken: by itself, or by another run.
 
         Reads no history, but for the keys whose changes come from before a snapshot that is in the log already.
-        changes: identity, payload and CHANGE_COLUMNS, those behind the horizon are left out; is_empty: the caller
+        changes: identity, payload and CHANGE_COLUMNS, those before the horizon are left out; is_empty: the caller
         has counted, there is no row: only what it holds is logged, without a Spark job.
         """
         if is_empty and self.store.exists(self.layer, self.log_table):
@@ -82,7 +82,7 @@ class HistoryTable(Readable):
     def compare(self, rows: DataFrame, snapshot: Snapshot, excluded: DataFrame | None = None) -> Comparison:
         """A snapshot beside the state before it; writes nothing. See `snapshots.compare`.
 
-        Raises ContractError when it lies behind the horizon."""
+        Raises ContractError when it is before the horizon."""
         horizon.must_not_hide_snapshot(self, snapshot)
         return snapshots.compare(self, rows, snapshot, excluded)
 
@@ -97,7 +97,7 @@ class HistoryTable(Readable):
         return folding.fold(self)
 
     def rebuild(self, reason: str | None = None) -> Fold:
-        """Make the versions anew from the whole log, in one commit. reason: why, when it is no first load."""
+        """Rebuild the versions from the whole log, in one commit. reason: why, when it is no first load."""
         return folding.rebuild(self, reason)
 
     def plan(self, changes: DataFrame) -> HistoryPlan:

@@ -208,10 +208,10 @@ class Tables:
 
     def has_unreported(self) -> bool:
         """Whether the last fold was of the whole log and died before it reported contradictions."""
-        return bool(self.last_fold().get("untold"))
+        return bool(self.last_fold().get("unreported"))
 
     def reason_to_rebuild(self, *, version: int | None = None) -> str | None:
-        """Why the versions must be made anew from the whole log; None when they need not.
+        """Why the versions must be rebuilt from the whole log; None when they need not.
 
         The contract has other columns or types than at the last fold, or another order of changes. version: of the
         versions.

@@ -42,7 +42,11 @@ class Decisions:
         UsageError without a reason, StorageError when it cannot be recorded."""
         if not reason.strip():
             where = f"{table} {manifest}"
-            raise UsageError("a decision needs a reason", where=where, remedy='Say why: --accept "reason".')
+            raise UsageError(
+                "a decision needs a reason",
+                where=where,
+                remedy=f'Say why: --{verdict} "reason"; of bronze --discard EXTRACT --reason "…".',
+            )
         text = None if scope is None else str(scope)
         with self._lock:
             known = self._known().get((table, text or "", manifest))

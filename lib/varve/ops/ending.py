@@ -23,9 +23,11 @@ def of_a_row(error: BaseException, step: str, table: str) -> BaseException:
     condition = condition_of_row(error) if step == "silver" and not isinstance(error, VarveError) else None
     if condition is None:
         return error
-    told = TransformError("a rule of the contract or the conform function fails on a row", where=table, found=condition)
-    told.__cause__ = error
-    return told
+    failure = TransformError(
+        "a rule of the contract or the conform function fails on a row", where=table, found=condition
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def status_of(error: BaseException) -> RowStatus:

@@ -25,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from varve.model.errors import OvertakenError, ParkedError, TransformError
+from varve.model.errors import OvertakenError, ParkedError, TransformError, UsageError
 from varve.model.scope import Scope
 from varve.ops import journal, tables
 from varve.ops.decisions import Decisions
@@ -111,8 +111,9 @@ class Ledger:
         except BaseException as raised:
             error = self._traced(explained(raised, self.root), task)
             status = status_of(error)
-            told = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
-            self._end("drop" if told else "row", failed_row(row, error))
+            is_written = any((r.task, r.attempt, r.status) == (task, attempt, status) for r in self.rows)
+            is_mistyped = isinstance(error, UsageError) and task == self.job  # nothing of the lake has failed
+            self._end("drop" if is_written or is_mistyped else "row", failed_row(row, error))
             if error is raised:
                 raise
             raise error from raised

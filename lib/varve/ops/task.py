@@ -55,8 +55,8 @@ class Task:
 
     def parked(self, error: VarveError | str) -> None:
         """The work was set aside and waits for a person; `within` ends with exit 3 for it."""
-        told = error if isinstance(error, VarveError) else ParkedError(error)
-        self.row = with_error(replace(self.row, status="parked"), told)
+        cause = error if isinstance(error, VarveError) else ParkedError(error)
+        self.row = with_error(replace(self.row, status="parked"), cause)
 
     def guard(self, verdict: Mapping[str, object]) -> None:
         """What a guard measured and decided."""

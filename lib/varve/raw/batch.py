@@ -36,7 +36,7 @@ class Load:
 class Batch:
     """What one commit is to load. number: one above the table's last; run: the id of the run.
 
-    attempt: tells what was recorded before this very commit from what another attempt at the number recorded."""
+    attempt: keeps what was recorded before this commit apart from what another attempt at the number recorded."""
 
     number: int
     loads: tuple[Load, ...] = ()

@@ -1,8 +1,8 @@
 """What a table has loaded of the extracts of raw, as the notes of its commits say it.
 
 It is remembered in one small object per table, `index/<layer>/<table>`, which is brought up to date by every run before
-Delta cleans its log. It is a cache: without it the notes are read again, and where the log was cleaned the rows tell by
-their `_manifest`.
+Delta cleans its log. It is a cache: without it the notes are read again, and where the log was cleaned the rows say it
+by their `_manifest`.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ class Loaded:
         return Batch(self.number + 1, tuple(loads), run)
 
 
-# Gives what the rows of a table tell: (dataset, number, manifest, scope) of every extract that has a row.
+# Gives what the rows of a table say: (dataset, number, manifest, scope) of every extract that has a row.
 FromRows = Callable[[], Iterable[Load]]
 
 
 def loaded(store: Store, files: Files, layer: str, table: str, from_rows: FromRows) -> Loaded:
     """What the table holds, by its notes; the index is brought up to date.
 
-    from_rows: asked when neither the index nor the notes tell it: the log was cleaned, or the table restored to a
+    from_rows: asked when neither the index nor the notes say it: the log was cleaned, or the table restored to a
     moment."""
     identity = store.identity(layer, table)
     if identity is None:
@@ -147,7 +147,7 @@ def loaded(store: Store, files: Files, layer: str, table: str, from_rows: FromRo
 
 
 def _brought_up(store: Store, layer: str, table: str, index: _Index | None, from_rows: FromRows) -> Loaded:
-    """The index with what the notes after it say, or what the rows tell where the notes do not tell all of it."""
+    """The index with what the notes after it say, or what the rows say where the notes do not say all of it."""
     said = store.commits(layer, table, since=-1 if index is None else index.version)
     counts: Sequence[CommitNote] | None = said
     if any(one.restored is not None for one in said):
@@ -168,7 +168,7 @@ def _forget_undone(
 ) -> None:
     """Remove what was recorded before batches that the table has lost: it was restored, or deleted and made again.
 
-    said: what its log tells; counts: those whose rows it has, None where only the rows tell."""
+    said: what its log says; counts: those whose rows it has, None where only the rows say it."""
     if counts is None:
         counts = [one for one in said if any(found.has_any(load.dataset, load.number) for load in loads_of(one.note))]
     names, kept = ({one.note.get(BATCH) for one in some} for some in (said, counts))

@@ -27,9 +27,9 @@ def set_up() -> Iterator[Finding]:
     yield Finding("Python", sys.version.split()[0])
     java = Path(os.environ["JAVA_HOME"]) / "bin" / "java" if os.environ.get("JAVA_HOME") else shutil.which("java")
     try:
-        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=True).stderr.split('"')[1]
-        fits = told.split(".")[0] in ("17", "21")
-        yield Finding("Java", told, None if fits else "Set JAVA_HOME to a Java 17 or 21.")
+        found = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=True).stderr.split('"')[1]
+        fits = found.split(".")[0] in ("17", "21")
+        yield Finding("Java", found, None if fits else "Set JAVA_HOME to a Java 17 or 21.")
     except (OSError, subprocess.CalledProcessError, IndexError):
         yield Finding("Java", "none", "Install Java 17 or 21, or set JAVA_HOME.")
     yield Finding("packages", ", ".join(f"{name} {version(name)}" for name in PINNED))

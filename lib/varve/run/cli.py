@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError: argparse would print and exit."""
-        raise UsageError(message, where=self.prog, remedy=f"{self.prog} --help tells what can be said.")
+        raise UsageError(message, where=self.prog, remedy=f"{self.prog} --help lists the options.")
 
 
 def moment(text: str) -> datetime:
@@ -156,6 +156,8 @@ def _recorded(work: Job, run: Run, args: Namespace, screen: Screen) -> int:
                 work(run, args)
         except Exception as error:
             problem = error
+    if isinstance(problem, UsageError) and not run.ledger.rows:
+        raise problem  # the command was wrong: nothing was at work
     if problem is not None and not isinstance(problem, VarveError):
         run.ledger.trace(problem, run.job)
     step = Step(run.job, ended(problem), time.monotonic() - began, 1, problem)

@@ -28,7 +28,7 @@ _STYLE = {
     State.EXCLUDED: "dim", State.LEFT_OUT: "dim",
 }  # fmt: skip
 _AGAIN = "Run it again: what is done is skipped."
-_SHOWN = 20  # [problems] that the summary tells in full
+_SHOWN = 20  # [problems] that the summary shows in full
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Screen:
         """An error that ended the process: what, where, found, expected and what to do, without a stack trace."""
         several = error.errors if isinstance(error, ConfigError) else (error,)
         for one in several:
-            text, remedy = told(one)
+            text, remedy = in_words(one)
             self.err.print(Text.assemble(("error  ", "bold red"), text), soft_wrap=True)
             if remedy:
                 self.err.print(Text(f"       next: {remedy}"), soft_wrap=True)
@@ -152,6 +152,8 @@ def summary(report: Report) -> RenderableType:
     if hidden := problems[_SHOWN:]:
         query = f"select * from ops.runs where run_id = '{report.run_id}'"
         problems[_SHOWN:] = [Text(f'and {len(hidden)} more: ./spark-submit.sh sql "{query}"\n')]
+    rejected = sum(report.totals(step.task).rows_rejected for step in report.steps)
+    look = f"select table_name, rule, reason, file, position from ops.rejects where run_id = '{report.run_id}'"
     log = f"run {report.run_id}, log {_short(report.log)}"
     end = Text(f"{report.job}: {MEANING[report.code]}", style="bold green" if report.code == 0 else "bold yellow")
     exit_note = f" (exit {report.code})" if report.code else ""
@@ -161,11 +163,15 @@ def summary(report: Report) -> RenderableType:
         Text(""),
         *problems,
         Text.assemble(end, f"{exit_note} in {report.seconds:.1f} s"),
+        *(
+            [Text(f'rejects: ./spark-submit.sh sql "{look}"', style="dim", no_wrap=True, overflow="ignore")]
+            * (rejected > 0)
+        ),
         Text(log, style="dim", no_wrap=True, overflow="ignore"),
     )
 
 
-def told(error: BaseException) -> tuple[str, str | None]:
+def in_words(error: BaseException) -> tuple[str, str | None]:
     """What an error says in one line, and what to do about it."""
     if isinstance(error, VarveError):
         return str(error).removesuffix(f". {error.remedy}"), error.remedy

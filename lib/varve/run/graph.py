@@ -167,7 +167,7 @@ def _chosen(graph: JobGraph, *, start: str | None, only: str | None) -> frozense
 
 
 def _step(run: Run, planned: Planned, screen: Screen, left: float | None) -> Step:
-    """Run one task: its one call, or one per input. Every call is tried; the worst error tells how the task ended."""
+    """Run one task: its one call, or one per input. Every call is tried; the worst error decides how the task ended."""
     began = time.monotonic()
     screen.started(planned.key)
     limits = [limit for limit in (planned.timeout_seconds or None, left) if limit is not None]

@@ -30,10 +30,10 @@ _FOR_FAILURES: Final = frozenset({"ALL_FAILED", "AT_LEAST_ONE_FAILED"})
 
 MEANING: Final[Mapping[int, str]] = MappingProxyType({
     0: "done",
-    1: "failed in a way that nobody foresaw",
+    1: "failed with an unexpected error",
     2: "failed: the command or the configuration has to be corrected",
     3: "done, and parked work waits for a decision",
-    4: "failed: a source or the storage did not answer; a later run takes up where this one ended",
+    4: "failed: a source or the storage did not answer; run again to continue",
     130: "interrupted; the next run takes up where this one ended",
 })  # fmt: skip
 
@@ -62,7 +62,7 @@ def decide(run_if: str, upstream: Sequence[State]) -> State | None:
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The exit code that tells most: a defect, a wrong configuration, a failed source, parked work, nothing."""
+    """The exit code that says most: a defect, a wrong configuration, a failed source, parked work, nothing."""
     return min(codes, key=PRECEDENCE.index, default=0)
 
 

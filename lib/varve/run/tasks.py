@@ -168,6 +168,6 @@ def _text(value: Any) -> str:
 
 
 def _name(item: Any, number: int) -> str:
-    """What tells one iteration from the others in the ledger: a short plain input, else its number."""
+    """What distinguishes one iteration from the others in the ledger: a short plain input, else its number."""
     text = _text(item)
     return text if not isinstance(item, dict | list) and re.fullmatch(r"[\w./-]{1,30}", text) else str(number)

@@ -30,9 +30,9 @@ def audit_entity(load: EntityLoad, console: Console, *, repair: bool) -> None:
             judge(history, task, console, repair=repair)
         elif repair:
             rows = history.fold().inserted
-            console.print(f"{name}: {reason}; {rows} versions made anew from the log", soft_wrap=True)
+            console.print(f"{name}: {reason}; {rows} versions rebuilt from the log", soft_wrap=True)
         else:
-            console.print(f"{name}: not audited, {reason}; {anew} makes them anew from the log", soft_wrap=True)
+            console.print(f"{name}: not audited, {reason}; {anew} rebuilds them from the log", soft_wrap=True)
             if is_lost:
                 task.parked(ParkedError(reason, where=name, remedy=anew))
             else:

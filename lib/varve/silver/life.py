@@ -27,7 +27,7 @@ from varve.silver.keys import rows_of_key
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a change came from. file: as its source names it, the manifest's name when raw no longer has it; run: that
-    brought it into the log, by the ledger, empty when the ledger does not tell (the run was killed)."""
+    brought it into the log, by the ledger, empty when the ledger does not say (the run was killed)."""
 
     file: str
     run: str

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from varve.run.run import Run
 
 LAYER: Final = "silver"
-BEHIND_HORIZON: Final = "behind_horizon"  # the rule of rejects
+BEFORE_HORIZON: Final = "before_horizon"  # the rule of rejects
 _SAID_AS: Final = re.compile(r"[@#]")  # what follows the id of an extract in the log's `manifest`: a scope, how often
 
 
@@ -148,13 +148,13 @@ class EntityLoad:
         return observed if windows[0].asserts_absence else self._within_the_horizon(observed)
 
     def _within_the_horizon(self, rows: DataFrame) -> DataFrame:
-        """The rows, those behind the horizon of the history being bad ones."""
+        """The rows, those before the horizon of the history being bad ones."""
         found = horizon.of(self.history)
         if found is None:
             return rows
         behind = found.hides(self.history.policy, valid_from=VALID_FROM, sequence=SEQUENCE)
         reason = F.lit(f"the history keeps nothing of before {found.moment:%Y-%m-%d %H:%M}")
-        failed = quality.failed_when(behind, quality.failure(BEHIND_HORIZON, reason))
+        failed = quality.failed_when(behind, quality.failure(BEFORE_HORIZON, reason))
         return rows.withColumn(quality.FAILED, F.concat(quality.FAILED, failed))
 
     def load_changes(self, windows: Sequence[Window]) -> dict[Scope, ScopeLoad]:
@@ -174,7 +174,7 @@ class EntityLoad:
     def load_snapshot(self, window: Window, *, judge: Callable[[Scope, Verdict], bool]) -> dict[Scope, ScopeLoad]:
         """Bring a snapshot into the log: all its scopes in one commit, or those that pass one by one.
 
-        judge: told the guard's verdict on every scope, says whether it may come in.
+        judge: given the guard's verdict on every scope, says whether it may come in.
         Returns what was done to each scope that came in.
         """
         if (final := self.final_verdict(window)) is not None:
@@ -236,7 +236,7 @@ class EntityLoad:
         )
 
     def final_verdict(self, window: Window) -> Verdict | None:
-        """The verdict on a snapshot that nobody can let in: it lies behind the horizon of the history, or has no place
+        """The verdict on a snapshot that nobody can let in: it is before the horizon of the history, or has no place
         in its order; None of every other window."""
         if not window.asserts_absence:
             return None
@@ -305,7 +305,7 @@ class EntityLoad:
     def _reject_contradictions(self, head: int, statements: Sequence[Row]) -> None:
         """Show what a fold sets aside: it stays in the log, where a retract or a higher sequence resolves it.
 
-        A fold that died after it had told tells again: once is enough."""
+        A fold that died after it had reported reports again: once is enough."""
         batch = f"{FOLD_BATCH}{head}"
         where = f"table_name = '{self.table}' and batch = '{batch}'"
         if tables.rows(self.run.root, tables.REJECTS, columns=["batch"], where=where):

@@ -38,7 +38,7 @@ def maintain(
 def maintained(
     history: HistoryTable, task: Task, held: HeldLeases, moment: datetime | None, *, said: bool
 ) -> Iterator[str]:
-    """Expire and compact, and tell what there was to do. said: a person named the moment."""
+    """Expire and compact, and report what there was to do. said: a person named the moment."""
     held.check()
     if moment is not None and (said or horizon.may_pass_over(history, moment)):
         expiry = history.expire(moment)

@@ -57,7 +57,7 @@ def windows_to_restate(
     """
     ledger = load.run.ledger
     loaded = load.loaded()
-    told = {(record.scope, record.as_of) for record in snapshot_log.accepted(load.history)}
+    known = {(record.scope, record.as_of) for record in snapshot_log.accepted(load.history)}
     found: dict[tuple[str, Scope, datetime | str], Window] = {}
     left: dict[tuple[Scope, str], list[Manifest]] = {}
     for window in _landed(load, day):
@@ -66,14 +66,14 @@ def windows_to_restate(
             if wanted and scope not in wanted:
                 continue
             one = window.only([scope])
-            decides = day is not None and window.asserts_absence and (scope, manifest.as_of) in told
+            decides = day is not None and window.asserts_absence and (scope, manifest.as_of) in known
             if (why := ledger.decisions.discarded(load.table, scope, manifest.id)) is not None:
                 reason = f"it was discarded: {why}"
             elif final is not None:
                 reason = str(final.refusal)
             elif _waits(loaded, one) and not decides:
                 plan = f"./spark-submit.sh silver --table {load.contract.table} --scope {scope} --plan"
-                reason = f"it is not in the history yet; {plan} tells for what it waits"
+                reason = f"it is not in the history yet; {plan} shows what it waits for"
             else:
                 moment = manifest.as_of if window.asserts_absence else manifest.id
                 found[window.feed.bronze, scope, moment] = one
@@ -124,7 +124,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
     )
     decided = []
     for scope in window.scopes:
-        refusal = load.verdict(comparison, scope, tallies[scope]).refusal if scope in tallies else "it has no row"
+        refusal = load.verdict(comparison, scope, tallies[scope]).refusal if scope in tallies else "it has no rows"
         if (not refusal and not is_new) or ledger.decisions.accepted(load.table, scope, manifest.id) is not None:
             continue
         if refusal and not accept:
@@ -143,7 +143,7 @@ def _changes(load: EntityLoad, window: Window, rows: DataFrame) -> Commit:
     """What a row said that is rejected now stands: it says nothing else."""
     policy, manifest, log = load.history.policy, window.manifest, load.history.log()
     before = log.where(F.col("manifest") == manifest.id).where(in_scopes(window.scopes))
-    before = horizon.ahead(load.history, before).persist()  # what lies behind the horizon is not said again
+    before = horizon.ahead(load.history, before).persist()  # what is before the horizon is not said again
     said = history.standing(load.changes(rows).select(*log.columns), policy).persist()
     by = [*policy.identity, *policy.payload, "op", *policy.order]
     stands, gone = history.standing(before, policy), history.standing(before, policy, gone=True)

@@ -40,10 +40,12 @@ def retract(
     found = there.collect()
     meant = [row for row in found if all(_text(row[c]) == value for c, value in says.items())]
     if len(meant) != 1:
-        told = "; ".join(", ".join(f"{c}={_text(row[c])}" for c in ("op", *policy.payload)) for row in meant or found)
+        found_ones = "; ".join(
+            ", ".join(f"{c}={_text(row[c])}" for c in ("op", *policy.payload)) for row in meant or found
+        )
         raise UsageError(
             f"{len(meant)} statements are meant, and one can be taken back", where=f"{load.table} at {at:%Y-%m-%d %T}",
-            found=told or "nothing stands there", expected="--says column=value, enough of them to mean one",
+            found=found_ones or "no statement at that time", expected="--says column=value, enough of them to mean one",
             remedy=f"All that was said of the key: {_history(load, key, scope)}",
         )  # fmt: skip
     values = {

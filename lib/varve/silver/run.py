@@ -1,4 +1,4 @@
-"""The load of one entity as the ledger tells it: scope by scope, what was done, parked or failed."""
+"""The load of one entity as the ledger shows it: scope by scope, what was done, parked or failed."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def fold_entity(load: EntityLoad) -> None:
         elif not fold.quarantined:
             task.skip("nothing that changes a version")
         if fold.rebuilt:
-            task.note(f"made anew: {fold.rebuilt}")
+            task.note(f"rebuilt: {fold.rebuilt}")
         if fold.quarantined:
             task.parked(_contradictory(load, fold.quarantined))
 

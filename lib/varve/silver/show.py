@@ -36,7 +36,7 @@ def plan_of(load: EntityLoad, wanted: frozenset[Scope]) -> Table | str:
     table = Table(
         *COLUMNS,
         title=f"{load.table}: {window.manifest.mode} of {window.manifest.as_of:%Y-%m-%d %H:%M}, "
-        f"{more} more wait behind it",
+        f"{more} more wait after it",
         caption="\n".join((f"manifest {window.manifest.id}", *preview.samples)),
         title_justify="left", caption_justify="left",
     )  # fmt: skip

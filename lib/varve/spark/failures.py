@@ -1,4 +1,4 @@
-"""Spark's errors, told apart: a data file that is lost or broken, a row that an expression fails on."""
+"""Spark's errors, distinguished: a data file that is lost or broken, a row that an expression fails on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def mending(root: Path, layer: str, table: str) -> str:
     """What a person does about a table that cannot be read, as it is typed."""
     folder = root / layer / table
     if layer == "silver" and (root / layer / f"{table}_changes" / "_delta_log").is_dir():
-        return f"Delete {folder}, then: ./spark-submit.sh silver --table {table} makes it anew from its log."
+        return f"Delete {folder}, then: ./spark-submit.sh silver --table {table} rebuilds it from its log."
     if layer == "gold":
-        return f"Delete {folder}, then: ./spark-submit.sh gold --table {table} makes it anew from silver."
+        return f"Delete {folder}, then: ./spark-submit.sh gold --table {table} rebuilds it from silver."
     return f"Restore {folder} from a backup: nothing that is stored elsewhere gives its rows."

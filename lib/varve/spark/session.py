@@ -120,7 +120,7 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "64m",
         "spark.sql.autoBroadcastJoinThreshold": "64m",  # key sets of a change are small beside a history
         "spark.sql.parquet.pushdown.inFilterThreshold": "1000",  # a list of keys reads its pages only, not their span
-        # A read of a history is some 60 generated classes; with the default of 100 the next one compiles them anew.
+        # A read of a history is some 60 generated classes; with the default of 100 the next one compiles them again.
         "spark.sql.codegen.cache.maxEntries": "2000",
         # Stored rows and new ones are a union, which would copy every row that passes it.
         "spark.sql.codegen.wholeStage.union.enabled": "true",

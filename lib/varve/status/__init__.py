@@ -1,4 +1,4 @@
-"""How a lake is and who loaded what: told from the index, the ledger and the leases, without a session.
+"""How a lake is and who loaded what: answered from the index, the ledger and the leases, without a session.
 
 * `facts.py`: what there is to know
 * `asked.py`: what somebody asks about

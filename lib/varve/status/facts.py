@@ -34,7 +34,7 @@ class Freshness:
 class Waiting:
     """Extracts of one scope that are published, and that a table has not loaded. since: the first one landed.
 
-    stopped: they stand behind a parked one, or are it.
+    stopped: they wait after a parked one, or are it.
     """
 
     table: str

@@ -119,7 +119,7 @@ class _Look:
                 error = raw.parked_error([one])
                 self.parked.append(Parked(table, str(one.scope), one.id, one.landed_at, error.what, error.remedy))
         for of, (manifest, behind) in pending.parked.items():
-            if manifest.status != "parked":  # else told above
+            if manifest.status != "parked":  # else counted above
                 error = load.refusal(manifest)
                 since = self._parked_since(table, str(of), manifest.id) or manifest.landed_at
                 why = _text(error).removeprefix(f"{error.where}: ")
@@ -158,7 +158,7 @@ class _Look:
             if behind := [one for one in extracts if one is not parked]:
                 self._waits(load.table, name, behind, stopped=True)
 
-    # --- what the ledger tells --------------------------------------------------------------------------------
+    # --- what the ledger says --------------------------------------------------------------------------------
 
     def _others(self) -> Iterator[Parked]:
         """What is parked and is no extract: contradictions, what an audit found."""
@@ -194,7 +194,7 @@ class _Look:
 
     @contextmanager
     def _reading(self, table: str) -> Iterator[None]:
-        """What cannot be read in the block is noted: the rest can be told all the same."""
+        """What cannot be read in the block is noted: the rest can be shown all the same."""
         try:
             yield
         except VarveError as error:
@@ -207,8 +207,8 @@ def _text(error: VarveError) -> str:
 
 def _no_session() -> Never:
     raise StorageError(
-        "what the table holds is told by its rows alone: its log was cleaned, and the index is lost",
-        remedy="The next run that loads it reads them, and makes the index anew.",
+        "what the table holds can only be read from its rows: its log was cleaned, and the index is lost",
+        remedy="The next run that loads it reads them, and rebuilds the index.",
     )
 
 

@@ -30,7 +30,7 @@ def next_step(status: Status) -> Next | None:
 
 
 def verdict(status: Status, step: Next | None) -> VarveError | None:
-    """What a monitor is told: exit 4 when something failed, is late or cannot be read, else 3 when something is parked,
+    """What a monitor gets: exit 4 when something failed, is late or cannot be read, else 3 when something is parked,
     None when all is well."""
     unreadable = [one for one in status.failures if one.how == "unreadable"]
     numbers = {
@@ -57,7 +57,7 @@ def _parked(one: Parked, more: int) -> Next:
 
 
 def _failed(one: Failure, more: int) -> Next:
-    why = f"{', '.join(one.tables[:3])} {'was cut off' if one.how == 'killed' else 'failed'}{_and_more(more)}"
+    why = f"{', '.join(one.tables[:3])} {'was killed' if one.how == 'killed' else 'failed'}{_and_more(more)}"
     if one.remedy:
         return Next(one.remedy, why)
     words = " …, with the options that it had" if one.job in _WORDED else ""

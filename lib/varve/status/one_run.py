@@ -22,7 +22,7 @@ _Known = Mapping[str, Published]
 def one_run(run: Run, run_id: str, *, table: str | None = None) -> OneRun:
     """What a run did; table: only to this one, see `asked`. UsageError for a run that the ledger does not know.
 
-    Of a run that was killed, or is at work, also what its commits hold and the ledger does not tell."""
+    Of a run that was killed, or is at work, also what its commits hold and the ledger does not list."""
     wanted = asked(run.config, table)
     seen = LookedAt(run)
     running = frozenset(lease.holder.run_id for lease in seen.leases.holders())
@@ -31,28 +31,28 @@ def one_run(run: Run, run_id: str, *, table: str | None = None) -> OneRun:
         known = {row["run_id"] for row in tables.rows(seen.root, tables.RUNS, columns=["DISTINCT run_id"])}
         raise UsageError(
             f"the ledger knows no run {run_id}", where="--run",
-            remedy=did_you_mean(run_id, {*known, *open_runs(seen)}) or "./spark-submit.sh status tells the last ones.",
+            remedy=did_you_mean(run_id, {*known, *open_runs(seen)}) or "./spark-submit.sh status lists the last runs.",
         )  # fmt: skip
     found = run_of(rows, is_alive=run_id in running)
     chosen = [row for row in rows if wanted.is_all or wanted.has(row.table_name)]
-    untold = list(_untold(seen, run_id, wanted, chosen)) if found.end in ("killed", "running") else []
-    extracts = _extracts(seen, wanted, {row.table_name or "" for row in chosen} | {table for table, *_ in untold})
-    committed = (_committed(table, held, versions, extracts) for table, held, versions in untold)
+    unreported = list(_unreported(seen, run_id, wanted, chosen)) if found.end in ("killed", "running") else []
+    extracts = _extracts(seen, wanted, {row.table_name or "" for row in chosen} | {table for table, *_ in unreported})
+    committed = (_committed(table, held, versions, extracts) for table, held, versions in unreported)
     return OneRun(found, (*(_done(row, extracts) for row in chosen), *committed))
 
 
-def _untold(
+def _unreported(
     run: Run, run_id: str, wanted: Asked, rows: Sequence[Row]
 ) -> Iterator[tuple[str, Sequence[Load], Sequence[int]]]:  # fmt: skip
-    """(table, extracts, versions) of the commits of a run that its rows do not tell."""
+    """(table, extracts, versions) of the commits of a run that its rows do not list."""
     stored = [("bronze", one.table, one.table) for one in wanted.datasets]
     stored += [("silver", one, f"{one}_changes") for one in wanted.entities]
     for layer, name, place in stored:
-        told = {extract for row in rows if row.table_name == f"{layer}.{name}" for extract in row.manifests}
+        listed = {extract for row in rows if row.table_name == f"{layer}.{name}" for extract in row.manifests}
         noted = batches(run.store, layer, place)
         commits = [(said.version, held) for said, held in noted if said.note.get("run") == run_id]
-        if untold := [load for _, held in commits for load in held if load.manifest not in told]:
-            yield f"{layer}.{name}", untold, [version for version, _ in commits]
+        if unreported := [load for _, held in commits for load in held if load.manifest not in listed]:
+            yield f"{layer}.{name}", unreported, [version for version, _ in commits]
 
 
 def _extracts(run: Run, wanted: Asked, tables: Collection[str]) -> _Known:

@@ -14,13 +14,13 @@ from varve.ops.ledger import RUN
 from varve.run.run import Run
 from varve.status.facts import End, Failure, PastRun
 
-RUNS: Final = 5  # that are told
+RUNS: Final = 5  # that are listed
 CONTRADICTION: Final = "fold"  # the step that sets contradicting statements aside
 RESOLVES: Final = ("restate", "retract")
-_ANEW: Final = "made anew"  # how the reason of a fold begins that read the whole log
+_ANEW: Final = "rebuilt"  # how the reason of a fold begins that read the whole log
 
 # Of every (step, table, scope) the last row of each status, and the last runs whole.
-_TOLD: Final = f"""
+_LAST_ROWS: Final = f"""
 run_id IN (SELECT run_id FROM stored GROUP BY run_id ORDER BY max(started_at) DESC LIMIT {RUNS}) OR
 id IN (
   SELECT id FROM (
@@ -64,8 +64,8 @@ class Past:
         ]
 
     def open_parked(self) -> list[Row]:
-        """The parked rows that no later one made good. Contradictions are told by the fold that met them first, and
-        stand until somebody restates or retracts, or the versions are made anew."""
+        """The parked rows that no later one made good. Contradictions are reported by the fold that met them first, and
+        stand until somebody restates or retracts, or the versions are rebuilt."""
         return self._open("parked")
 
     def _open(self, status: RowStatus) -> list[Row]:
@@ -77,17 +77,17 @@ class Past:
 
 
 def past(run: Run, running: frozenset[str], *, run_id: str | None = None) -> Past:
-    """What is needed to tell what stands. running: the runs that are alive; run_id: all of one run instead."""
-    where = _TOLD if run_id is None else f"run_id = '{run_id}'"
+    """What is needed to say what is open. running: the runs that are alive; run_id: all of one run instead."""
+    where = _LAST_ROWS if run_id is None else f"run_id = '{run_id}'"
     found = {
         row["id"]: _row(row)
         for row in tables.rows(run.root, tables.RUNS, columns=tables.COLUMNS[tables.RUNS], where=where)
     }
     for one in open_runs(run):
         if run_id in (None, one):
-            told = journal.contents(journal.log_of(run.ledger.files, one))
-            begun = told.begun.values() if one in running else told.killed()
-            found = {row.id: row for row in (*told.ended.values(), *begun)} | found
+            log = journal.contents(journal.log_of(run.ledger.files, one))
+            begun = log.begun.values() if one in running else log.killed()
+            found = {row.id: row for row in (*log.ended.values(), *begun)} | found
     return Past(tuple(sorted(found.values(), key=lambda row: row.started_at)), running)
 
 
@@ -98,7 +98,7 @@ def open_runs(run: Run) -> list[str]:
 
 
 def first_parked(run: Run) -> dict[tuple[str, str | None, str], datetime]:
-    """(table, scope, extract) -> when the ledger first told that it is parked."""
+    """(table, scope, extract) -> when the ledger first said that it is parked."""
     found: dict[tuple[str, str | None, str], datetime] = {}
     columns = ("table_name", "scope", "manifests", "started_at")
     for row in tables.rows(run.root, tables.RUNS, columns=columns, where="status = 'parked'"):
@@ -140,15 +140,15 @@ def _end(rows: Sequence[Row]) -> End:
     final = [row for row in rows if row.attempt == last[row.task]]
     if any(row.reason == "killed" for row in final):
         return "killed"
-    told = {row.status for row in final}
+    statuses = {row.status for row in final}
     for status in ("failed", "parked"):
-        if status in told:
+        if status in statuses:
             return status
-    return "nothing new" if told == {"skipped"} else "done"
+    return "nothing new" if statuses == {"skipped"} else "done"
 
 
 def _makes_good(row: Row, later: Row) -> bool:
-    """Whether a later row says that what this one tells stands no more, or tells it anew."""
+    """Whether a later row makes this one obsolete, or repeats it."""
     if later.status == "running":
         return False
     if row.table_name is None:

@@ -107,7 +107,7 @@ def _freshness(one: Freshness) -> Text:
 def _waiting(status: Status) -> Table:
     table = _table("table", "scope", "extracts", "since (UTC)", "", right=["extracts"])
     for one in status.waiting:
-        stopped = "behind parked" if one.stopped else ""
+        stopped = "after parked" if one.stopped else ""
         table.add_row(one.table, one.scope, f"{one.extracts:,}", _time(one.since), stopped)
     return table
 
@@ -117,7 +117,7 @@ def _parked(status: Status) -> Iterator[RenderableType]:
         since = "" if one.since is None else f"since {_time(one.since)}"
         yield paragraph("parked", _joined(one.table, one.scope, since), one.why, one.remedy)
     if more := status.parked[_SHOWN:]:
-        yield Text(f"and {len(more)} more: --table narrows, --json tells all\n")
+        yield Text(f"and {len(more)} more: --table narrows, --json lists all\n")
 
 
 def _failed(failures: Sequence[Failure]) -> Iterator[RenderableType]:
@@ -127,7 +127,7 @@ def _failed(failures: Sequence[Failure]) -> Iterator[RenderableType]:
         run = f"run {one.run_id} ({one.job})" if one.run_id else ""
         yield paragraph(how, _joined(tables, run), one.error, one.remedy)
     if more := failures[_SHOWN:]:
-        yield Text(f"and {len(more)} more: --table narrows, --json tells all\n")
+        yield Text(f"and {len(more)} more: --table narrows, --json lists all\n")
 
 
 def _held(status: Status) -> Table:
@@ -159,11 +159,11 @@ def _done(one: Done) -> Iterator[RenderableType]:
     where = _joined(one.table or one.task, one.scope, "" if one.step == one.task.partition("[")[0] else one.step)
     yield Text.assemble((f"{one.end:<11}", _STYLE.get(one.end, "dim")), where, no_wrap=True, overflow="ignore")
     rows = f"{one.rows_in:,} rows in, {one.rows_out:,} out, {one.rows_rejected:,} rejected, {one.seconds:.1f} s"
-    told = [] if one.end in ("skipped", "committed", "killed", "running") else [rows]
+    words = [] if one.end in ("skipped", "committed", "killed", "running") else [rows]
     if one.version_after is not None:
         before = "none" if one.version_before is None else one.version_before
-        told.append(f"version {before} to {one.version_after}")
-    lines = [", ".join(told), _named(one.extracts), one.error or "", one.remedy or ""]
+        words.append(f"version {before} to {one.version_after}")
+    lines = [", ".join(words), _named(one.extracts), one.error or "", one.remedy or ""]
     for line in filter(None, lines):
         yield Padding(Text(line), (0, 0, 0, 11), expand=False)
 

@@ -9,6 +9,8 @@
 * `numbers.py`: objects numbered from 1 without gaps: whoever puts the next number first has it
 * `lease.py`: who works on what, so that two do not do the same work
 * `trial.py`: what a store cannot do, found by trying
+* `delta.py`: the Delta tables of the lake, by Spark; `delta_log.py`: what their logs say, without Spark
+* `commits.py`: what a commit of a table says of itself; `small_tables.py`: the tables of layer `ops`
 """
 
 from varve.storage.disk import Disk

@@ -1,4 +1,4 @@
-"""Commits of Delta tables: what one says of itself, how it is found again, how one that came first is told.
+"""Commits of Delta tables: what one says of itself, how it is found again, how one that came first is recognised.
 
 Every write carries a mark of its own in its note, by which its commit is found: another run's is never taken for it.
 """
@@ -21,7 +21,7 @@ from pyspark.errors import PySparkException
 from varve.model.errors import OvertakenError
 
 RESTORE_OPERATION: Final = "RESTORE"  # what Delta calls the commit that goes back to an older version
-MARK: Final = "commit"  # in the note of a commit: what tells it from every other one
+MARK: Final = "commit"  # in the note of a commit: what distinguishes it from every other one
 # How Delta says that another commit was first.
 _CONFLICT: Final = re.compile(r"(Concurrent|MetadataChanged|ProtocolChanged)\w*Exception|DELTA_CONCURRENT_\w+")
 
@@ -95,7 +95,7 @@ def whole_note(commit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_mark(note: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A note by which its commit can be told from every other one."""
+    """A note by which its commit can be distinguished from every other one."""
     return {**(note or {}), MARK: secrets.token_hex(8)}
 
 

@@ -80,7 +80,7 @@ class Store(DeltaLogs):
                 "the table cannot be read",
                 where=f"{layer}.{table}",
                 found=str(error).splitlines()[0],
-                remedy="was its job run? ./spark-submit.sh check tells",
+                remedy="Run ./spark-submit.sh status: its job may not have run yet",
             ) from error
 
     def frame(self, rows: Sequence[tuple[object, ...]], schema: StructType | str) -> DataFrame:

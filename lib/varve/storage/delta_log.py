@@ -1,4 +1,4 @@
-"""What the logs of Delta tables tell: answered without a Spark job and without a session."""
+"""What the logs of Delta tables say: answered without a Spark job and without a session."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class DeltaLogs:
             return []
         here = [(column, "=", value) for column, value in partition.items()]
         filters = [[*here, *conditions] for conditions in where] or [here]
-        # Pruned first: pyarrow takes some milliseconds for each file that it is told of.
+        # Pruned first: pyarrow takes some milliseconds for each file that it is given.
         files = log.to_pyarrow_dataset(file_pruning_predicate=filters)
         rows = files.to_table(columns=columns and list(columns), filter=pq.filters_to_expression(filters))
         found: list[dict[str, Any]] = rows.to_pylist()

@@ -145,7 +145,7 @@ class Leases:
     """The leases that one run takes on a store. Threads may share it; they exclude each other, as processes do.
 
     seconds: after so many without a sign of life the leases taken here may be taken over. wait: how long to wait for
-    others [seconds], for all the names of one `held` together. tell: is told once of every holder that is waited for.
+    others [seconds], for all the names of one `held` together. tell: called once for every holder that is waited for.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Numbers:
     def last(self, known: int = 0) -> int:
         """The last number, 0 if there is none; known: one that is there, from which on to ask (0: list first).
 
-        Asks for two numbers more: one that somebody has removed hides none behind it, and is not given away again."""
+        Asks for two numbers more: one that somebody has removed hides none after it, and is not given away again."""
         number = known or max(self.listed(), default=0)
         while (further := self._one_of(number + 1, number + 2)) is not None:
             number = further

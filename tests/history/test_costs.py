@@ -21,7 +21,7 @@ from varve.storage.delta import Store
 from .cases import Case, world_of
 from .engine import ENTITY, Engine
 from .test_store_history import hide, jobs_of, told_in_loads
-from .worlds import TIME_LAW
+from .worlds import TIME_LAW, Picture
 
 IN_ORDER = ("a.b:A@1 k.1:A@1 x.y:A@1 z.z:A@1", "a.b:B@3 x.y:-@3", "a.b:C@5 k.1:A@5 n.n:A@5 z.z:-@5")
 
@@ -281,3 +281,21 @@ def test_what_is_read_of_the_snapshots_in_the_log(
     engine.hear(names[6])
     assert len(details) == 1
     engine.check(engine.folded(), "the versions")
+
+
+@pytest.mark.parametrize(("said", "reads_log"), [
+    pytest.param("S@1{a.b:A,k.1:B} | S@3{a.b:A,k.1:C} | S@5{a.b:A,k.1:C}", False, id="its own rows alone"),
+    pytest.param("S@1{a.b:A,k.1:B} | S@3{a.b:A,k.1:C} | a.b:A@4 | S@5{a.b:A,k.1:C}", True, id="a change after it"),
+])  # fmt: skip
+def test_what_came_since_the_last_snapshot_is_looked_for_only_where_there_is_any(
+    shared_spark: SparkSession, lake_dir: Path, said: str, reads_log: bool
+) -> None:
+    world, _ = world_of([Case("since", said, "")], TIME_LAW)
+    engine = Engine(shared_spark, str(lake_dir), world)
+    *before, last = world.manifests
+    for name in before:
+        engine.hear(name)
+    picture = world.manifests[last]
+    assert isinstance(picture, Picture)
+    jobs = jobs_of(shared_spark, lambda: engine.compared(picture))
+    assert (jobs > 1) == reads_log, "one job sums the checksums of the snapshot"

@@ -209,6 +209,7 @@ def _touched_since(table: Readable, bases: Mapping[Scope, SnapshotRecord]) -> di
         file["partition.record"] == "change"
         and (base := bases.get(scope_of(file))) is not None
         and may_reach(file, policy, base.as_of, base.sequence)
+        and not _is_all_of(file, base.manifest)
         for file in table.store.files(table.layer, table.log_table)
     ):
         return {}
@@ -223,6 +224,11 @@ def _touched_since(table: Readable, bases: Mapping[Scope, SnapshotRecord]) -> di
         ],
     )
     return _buckets_of(table.log().filter(since), policy)
+
+
+def _is_all_of(file: Mapping[str, Any], manifest: str) -> bool:
+    """Whether a file of the log holds rows of this manifest alone, by its statistics."""
+    return bool(file.get("min.manifest") == manifest == file.get("max.manifest"))
 
 
 def _buckets_of(identities: DataFrame, policy: Policy) -> dict[Scope, set[int]]:

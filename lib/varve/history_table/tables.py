@@ -270,7 +270,7 @@ class Tables:
 
     def log_properties(self) -> dict[str, str]:
         """The properties of the log's table."""
-        listed = [*self._listed_keys(), "valid_from", "sequence", "recorded_at"]
+        listed = [*self._listed_keys(), "valid_from", "sequence", "recorded_at", "manifest"]
         return {"delta.dataSkippingStatsColumns": ",".join(listed)}
 
     def properties(self) -> dict[str, str]:

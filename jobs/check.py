@@ -15,6 +15,7 @@ from varve.connect import Finding
 from varve.model.errors import ConfigError
 from varve.run.check import configuration, set_up
 from varve.run.cli import PROJECT, Parser, common, place
+from varve.run.console import in_words
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,7 +26,8 @@ def main(argv: Sequence[str]) -> int:
         conf = Path(args.conf).absolute() if args.conf else PROJECT / "conf"
         findings += configuration(load(conf, env=args.env, lake=place(args.lake)))
     except ConfigError as problem:
-        findings += [Finding("configuration", str(error), "Correct it.") for error in problem.errors]
+        said = [in_words(error) for error in problem.errors]
+        findings += [Finding("configuration", what, remedy or "Correct it.") for what, remedy in said]
     table = Table("", "what", "found", "remedy", box=None)
     for finding in findings:
         mark = Text("ok", style="green") if finding.remedy is None else Text("problem", style="bold red")

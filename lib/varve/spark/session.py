@@ -124,8 +124,10 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         "spark.sql.codegen.cache.maxEntries": "2000",
         # Stored rows and new ones are a union, which would copy every row that passes it.
         "spark.sql.codegen.wholeStage.union.enabled": "true",
-        # Every operation on a column would ask the JVM ten times more, for the place in our code where it was called.
+        # Every operation on a column would ask the JVM ten times more, for the place in our code where it was called,
+        # and the JVM would write down its own stack.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
+        "spark.sql.dataFrameQueryContext.enabled": "false",
         "spark.locality.wait": "0",
         "spark.scheduler.mode": "FAIR",  # tables loaded side by side share the cores
         # Quiet

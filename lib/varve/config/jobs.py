@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from varve.model.fields import Count, Flag, Model, wrong
+from varve.model.fields import Count, Flag, Model, only, wrong
 
 TaskKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 RunIf = Literal["ALL_SUCCESS", "ALL_DONE", "NONE_FAILED", "AT_LEAST_ONE_SUCCESS", "ALL_FAILED", "AT_LEAST_ONE_FAILED"]
@@ -34,28 +35,44 @@ class SparkPythonTask(Model):
     parameters: tuple[str, ...] = ()
 
 
-class _Work(Model):
+def _is_list(text: str) -> bool:
+    try:
+        return "{{" in text or isinstance(json.loads(text), list)
+    except ValueError:
+        return False
+
+
+class _Described(Model):
+    """What jobs and tasks share."""
+
+    description: str = ""
+    timeout_seconds: Count = 0
+    """0: none."""
+    # Databricks' own, which the local runner passes over
+    email_notifications: Mapping[str, Any] | None = None
+    notification_settings: Mapping[str, Any] | None = None
+    webhook_notifications: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
+
+
+class _Work(_Described):
     """What a task and the task inside a for-each share."""
 
     task_key: TaskKey
-    description: str = ""
     spark_python_task: SparkPythonTask | None = None
     max_retries: Annotated[int, Strict(), Field(ge=-1)] = 0
     """-1: without limit."""
     min_retry_interval_millis: Count = 0
-    retry_on_timeout: Flag = False
-    timeout_seconds: Count = 0
-    """0: none."""
+    retry_on_timeout: Annotated[
+        Flag, only(False.__eq__, "timeout_seconds is the time of all attempts together", found="true",
+                   expected="false, or nothing", remedy="Raise timeout_seconds."),
+    ] = False  # fmt: skip
     # Databricks' own, which the local runner passes over
     existing_cluster_id: str | None = None
     job_cluster_key: str | None = None
     environment_key: str | None = None
     new_cluster: Mapping[str, Any] | None = None
     libraries: tuple[Mapping[str, Any], ...] = ()
-    email_notifications: Mapping[str, Any] | None = None
-    notification_settings: Mapping[str, Any] | None = None
-    webhook_notifications: Mapping[str, Any] | None = None
-    health: Mapping[str, Any] | None = None
 
 
 class InnerTask(_Work):
@@ -67,7 +84,7 @@ class InnerTask(_Work):
 class ForEachTask(Model):
     """One task, run for every element of `inputs` (a JSON array, or a reference to a task value): `{{input}}`."""
 
-    inputs: Annotated[str, Field(min_length=1)]
+    inputs: Annotated[str, only(_is_list, "the inputs are no list", expected="a JSON array, or {{job.parameters.x}}")]
     concurrency: Annotated[int, Strict(), Field(ge=1)] = 1
     task: InnerTask
 
@@ -88,15 +105,16 @@ class GraphTask(_Work):
         return self
 
 
-class JobGraph(Model):
+class JobGraph(_Described):
     """A job: tasks and what they depend on."""
 
     name: str
-    description: str = ""
     parameters: tuple[Parameter, ...] = ()
     tasks: Annotated[tuple[GraphTask, ...], Field(min_length=1)]
-    timeout_seconds: Count = 0
-    max_concurrent_runs: Count = 1
+    max_concurrent_runs: Annotated[
+        Count, only((1).__eq__, "runs of a graph are not counted: they wait for each other table by table",
+                    expected="1, or nothing"),
+    ] = 1  # fmt: skip
     # Databricks' own, which the local runner passes over
     schedule: Mapping[str, Any] | None = None
     trigger: Mapping[str, Any] | None = None
@@ -105,10 +123,6 @@ class JobGraph(Model):
     tags: Mapping[str, str] = Field(default_factory=dict)
     job_clusters: tuple[Mapping[str, Any], ...] = ()
     environments: tuple[Mapping[str, Any], ...] = ()
-    email_notifications: Mapping[str, Any] | None = None
-    webhook_notifications: Mapping[str, Any] | None = None
-    notification_settings: Mapping[str, Any] | None = None
-    health: Mapping[str, Any] | None = None
     permissions: tuple[Mapping[str, Any], ...] = ()
     run_as: Mapping[str, Any] | None = None
     edit_mode: str | None = None
@@ -122,9 +136,8 @@ class JobGraph(Model):
     def in_order(self) -> tuple[GraphTask, ...]:
         """The tasks, each after all that it depends on; otherwise in the order of the file."""
         done: dict[str, GraphTask] = {}
-        while len(done) < len(self.tasks):
-            ready = (t for t in self.tasks if t.task_key not in done and all(d.task_key in done for d in t.depends_on))
-            task = next(ready)
+        while waiting := [task for task in self.tasks if task.task_key not in done]:
+            task = next(task for task in waiting if all(needed.task_key in done for needed in task.depends_on))
             done[task.task_key] = task
         return tuple(done.values())
 

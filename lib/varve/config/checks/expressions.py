@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from varve.config.documents import Document, Place
-from varve.config.problems import among
 from varve.model.scope import SCOPE_COLUMNS
 
 
@@ -31,4 +30,4 @@ def add_wrong_sql(document: Document, at: Place, text: str, columns: Collection[
     for name in sorted({column.name for column in parsed.find_all(exp.Column)} if columns is not None else ()):
         if name.lower() not in known and not name.startswith("_"):
             what = f"the expression names {name}, which is no column"
-            document.refuse(at, what, found=text, **among(name, columns or ()))
+            document.refuse_unknown(at, what, name, columns or (), found=text)

@@ -1,6 +1,6 @@
 """Contracts in Open Data Contract Standard 3.1 (`conf/contracts/*.odcs.yaml`) as our model of them.
 
-The file is held against the standard's own JSON schema (`checks/standard.py`). What the standard has no word for stands
+The file is held against the standard's own JSON schema (`standard.py`). What the standard has no word for stands
 under `customProperties`: `varve` of the table (TABLE_FACTS of a Contract), and COLUMN_FACTS of a column.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from varve.config.checks.soundness import add_unsound
-from varve.config.checks.standard import follows_the_standard
 from varve.config.documents import Document, Fields, Items, Place
 from varve.config.findings import said, validated
 from varve.config.problems import did_you_mean, listed
+from varve.config.soundness import add_unsound
+from varve.config.standard import follows_the_standard
 from varve.model.contract import Contract
 
 TABLE_FACTS: Final = ("layer", "history", "guard", "feeds", "evolve", "retain")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from varve.config.documents import Document, Place
+from varve.config.problems import did_you_mean, listed, repeated
 from varve.model.fields import Count, Flag, Model, only, wrong
 
 TaskKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 RunIf = Literal["ALL_SUCCESS", "ALL_DONE", "NONE_FAILED", "AT_LEAST_ONE_SUCCESS", "ALL_FAILED", "AT_LEAST_ONE_FAILED"]
+
+# Databricks' own values that the local runner gives too.
+RUN_VALUES: Final = ("job.name", "job.run_id", "job.start_time.iso_date", "task.name")
 
 
 class Parameter(Model):
@@ -150,3 +157,60 @@ class JobsFile(Model):
     """A file of `conf/jobs`."""
 
     resources: _Resources
+
+
+def add_wrong_flow(document: Document, name: str, graph: JobGraph) -> None:
+    """Everything that is wrong in the graph `name` of the document."""
+    at: Place = ("resources", "jobs", name)
+    before = len(document.problems.found)
+    keys = [task.task_key for task in graph.tasks]
+    parameters = [parameter.name for parameter in graph.parameters]
+    for index, _ in repeated(parameters):
+        document.refuse((*at, "parameters", index), f"the parameter {parameters[index]} occurs twice")
+    for index, _ in repeated(keys):
+        document.refuse((*at, "tasks", index, "task_key"), f"the task {keys[index]} occurs twice")
+    if len(document.problems.found) > before:
+        return
+    for index, task in enumerate(graph.tasks):
+        for position, needed in enumerate(task.depends_on):
+            place = (*at, "tasks", index, "depends_on", position, "task_key")
+            what = f"the task {task.task_key} depends on a task that is not there"
+            document.refuse_unknown(place, what, needed.task_key, keys)
+    try:
+        TopologicalSorter({t.task_key: [needed.task_key for needed in t.depends_on] for t in graph.tasks}).prepare()
+    except CycleError as error:
+        *circle, _ = reversed(error.args[1])  # it names what is needed before what needs it
+        first = circle.index(min(circle, key=keys.index))
+        circle = [*circle[first:], *circle[:first], circle[first]]
+        what, remedy = "the tasks depend on each other in a circle", "Remove one of these dependencies."
+        place = (*at, "tasks", keys.index(circle[0]), "depends_on")
+        document.refuse(place, what, found=" -> ".join(circle), remedy=remedy)
+    for place, text in _texts(at, graph):
+        for reference in re.findall(r"\{\{\s*(.*?)\s*\}\}", text):
+            _add_wrong_reference(document, place, reference, parameters)
+
+
+def _texts(at: Place, graph: JobGraph) -> Iterator[tuple[Place, str]]:
+    """Every text that may have references, with its place."""
+    for index, task in enumerate(graph.tasks):
+        place, work, loop = (*at, "tasks", index), task.spark_python_task, task.for_each_task
+        if loop:
+            yield (*place, "for_each_task", "inputs"), loop.inputs
+            place, work = (*place, "for_each_task", "task"), loop.task.spark_python_task
+        for position, text in enumerate(work.parameters if work else ()):
+            yield (*place, "spark_python_task", "parameters", position), text
+
+
+def _add_wrong_reference(document: Document, at: Place, reference: str, parameters: list[str]) -> None:
+    """A reference such as job.parameters.x to something that is not there."""
+    shown, name = f"{{{{{reference}}}}}", reference.removeprefix("job.parameters.")
+    known = ("job.parameters.<name>", "input", *RUN_VALUES)
+    if name != reference:
+        what, expected = f"{shown} names no parameter of the job", listed(parameters)
+        document.refuse_unknown(at, what, name, parameters, expected=expected)
+    elif reference.partition(".")[0] == "input":
+        if "task" not in at[3:]:
+            document.refuse(at, f"{shown} stands outside the task of a for_each_task")
+    elif reference not in RUN_VALUES:
+        what, remedy = f"{shown} is no reference that Varve knows", did_you_mean(reference, known)
+        document.refuse(at, what, expected=listed(known), remedy=remedy)

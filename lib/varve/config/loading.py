@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from varve.config.checks.crossing import Crossing
-from varve.config.checks.flow import add_wrong_flow
-from varve.config.checks.transforms import Fitting, imported
 from varve.config.contracts import read_contract
+from varve.config.crossing import Crossing
 from varve.config.documents import Document, read_document
 from varve.config.findings import validated
-from varve.config.jobs import JobGraph, JobsFile
+from varve.config.jobs import JobGraph, JobsFile, add_wrong_flow
 from varve.config.kinds import Kinds
 from varve.config.problems import Problems, among
 from varve.config.settings import Settings
 from varve.config.sources import Dataset, Kind, Source
+from varve.config.transforms import Fitting, imported
 from varve.model.contract import Contract
 from varve.model.errors import ConfigError
 from varve.transforms import NONE, Transforms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ class Problems:
 def from_here(path: Path) -> str:
     """A path as messages show it: from where the person stands, when it lies below."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def repeated(names: Sequence[object]) -> Iterator[tuple[int, int]]:
+    """(index, index of the first of that name) of every name that occurs again."""
+    first = {name: index for index, name in reversed([*enumerate(names)])}
+    return ((index, first[name]) for index, name in enumerate(names) if first[name] < index)
 
 
 def among(name: str, known: Collection[str]) -> dict[str, str | None]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from varve.config.checks.expressions import add_wrong_sql
 from varve.config.documents import Document, Place
 from varve.config.problems import from_here, listed
+from varve.config.soundness import add_wrong_sql
 from varve.config.sources import Source
 from varve.model.contract import Contract, bronze_table
 from varve.model.fields import NAME

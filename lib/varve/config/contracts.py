@@ -1,29 +1,24 @@
 """Contracts in Open Data Contract Standard 3.1 (`conf/contracts/*.odcs.yaml`) as our model of them.
 
-The file is held against the standard's own JSON schema (`checks/standard.py`). What the standard has no word for stands
+The file is held against the standard's own JSON schema (`standard.py`). What the standard has no word for stands
 under `customProperties`: `varve` of the table (TABLE_FACTS of a Contract), and COLUMN_FACTS of a column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from pydantic import TypeAdapter
-
-from varve.config.checks.soundness import add_unsound
-from varve.config.checks.standard import follows_the_standard, quality_entries
-from varve.config.documents import Document, Place
+from varve.config.documents import Document, Fields, Items, Place
 from varve.config.findings import said, validated
-from varve.config.problems import among, did_you_mean, listed
+from varve.config.problems import did_you_mean, listed
+from varve.config.soundness import add_unsound
+from varve.config.standard import follows_the_standard
 from varve.model.contract import Contract
 
 TABLE_FACTS: Final = ("layer", "history", "guard", "feeds", "evolve", "retain")
 COLUMN_FACTS: Final = ("source", "format", "zone", "codes", "personal", "tracked")
-CONTRACT: Final = TypeAdapter(Contract)
-
-_Facts = Mapping[str, tuple[Place, Any]]  # name -> its place in the file, its value
 
 
 def read_contract(document: Document) -> tuple[Document, Contract] | None:
@@ -32,81 +27,73 @@ def read_contract(document: Document) -> tuple[Document, Contract] | None:
     before = len(document.problems.found)
     if not follows_the_standard(document):
         return None
-    arranged = _arranged(document)
-    contract = validated(arranged, CONTRACT)
+    arranged = replace(document, value=_arranged(document))
+    contract = validated(arranged, Contract)
     if contract is not None and len(document.problems.found) == before:
         add_unsound(arranged, contract)
     return None if contract is None or len(document.problems.found) > before else (arranged, contract)
 
 
-def _arranged(document: Document) -> Document:
-    """The document with its parts where Contract has them."""
-    table, at = document.value["schema"][0], ("schema", 0)
-    facts = _table_facts(document, table, at)
-    places: dict[Place, Place] = {("table",): (*at, "name"), ("columns",): (*at, "properties")}
-    places |= {(name,): place for name, (place, _) in facts.items()}
-    value = {"layer": "silver", "id": document.value["id"], "version": document.value["version"],
-             "table": table["name"], "description": table.get("description", ""), "columns": [], "rules": [],
-             **{name: fact for name, (_, fact) in facts.items()}}  # fmt: skip
+def _arranged(document: Document) -> Fields:
+    """What the document says, as Contract has it."""
+    whole, table, at = document.value, document.value["schema"][0], ("schema", 0)
+    columns, rules = Items(), Items()
     is_only_key = sum(bool(entry.get("primaryKey")) for entry in table["properties"]) == 1
+    _put_rules(rules, table, None)
     for index, entry in enumerate(table["properties"]):
-        here = (*at, "properties", index)
-        own = _custom(document, entry, here, COLUMN_FACTS)
-        if entry.get("classification") == "personal" and "personal" not in own:
-            expected = "the custom property personal: {kind: direct, indirect or free_text}"
-            what = f"{entry['name']} is classified as personal and nothing says how"
-            document.refuse((*here, "classification"), what, expected=expected)
-        places |= {("columns", index, name): place for name, (place, _) in own.items()}
-        value["columns"] += [
-            {"name": entry["name"], "physicalType": entry.get("physicalType"), "required": entry.get("required", False),
-             "key_position": _key_position(document, here, entry, is_only_key),
-             "description": entry.get("description", ""), **{name: fact for name, (_, fact) in own.items()}}
-        ]  # fmt: skip
-    for place, rule in quality_entries(document.value):
+        column = _column(document, entry, (*at, "properties", index), is_only_key)
+        columns.put(column, table["properties"].lines[index])
+        _put_rules(rules, entry, entry["name"])
+    told = replace(document, value=_custom(document, table, at, ("varve",)))
+    facts = told.value.get("varve", Fields({}, {}))
+    if not isinstance(facts, Fields):
+        told.refuse(("varve",), "varve has a wrong value", found=said(facts), expected="fields")
+        facts = Fields({}, {})
+    for name in facts:
+        told.refuse_unknown(("varve", name), f"the field {name} is unknown", name, sorted(TABLE_FACTS), found=None)
+    facts = facts.only(TABLE_FACTS)
+    own = {"id": whole["id"], "version": whole["version"], "table": table["name"], "columns": columns, "rules": rules,
+           "description": table.get("description", "")}  # fmt: skip
+    lines = whole.lines | facts.lines | {"table": table.lines["name"], "columns": table.lines["properties"], "rules": 1}
+    return Fields({"layer": "silver", **facts, **own}, lines)
+
+
+def _column(document: Document, entry: Fields, at: Place, is_only_key: bool) -> Fields:
+    name, own = entry["name"], _custom(document, entry, at, COLUMN_FACTS)
+    if entry.get("classification") == "personal" and "personal" not in own:
+        what = f"{name} is classified as personal and nothing says how"
+        expected = "the custom property personal: {kind: direct, indirect or free_text}"
+        document.refuse((*at, "classification"), what, expected=expected)
+    position = entry.get("primaryKeyPosition", 1 if is_only_key else -1)
+    if entry.get("primaryKey") and position < 1:
+        what, expected = f"the key column {name} has no position", "primaryKeyPosition: 1, 2, …"
+        document.refuse((*at, "primaryKeyPosition"), what, found=entry.get("primaryKeyPosition"), expected=expected)
+    elif not entry.get("primaryKey") and "primaryKeyPosition" in entry and position != -1:
+        what = f"{name} has a position and is no key"
+        document.refuse((*at, "primaryKeyPosition"), what, expected="primaryKey: true")
+    said_so = entry.only(("name", "required", "description"))
+    key = {"physicalType": entry.get("physicalType"), "key_position": position if entry.get("primaryKey") else None}
+    return Fields({**said_so, **key, **own}, entry.lines | own.lines)
+
+
+def _put_rules(rules: Items, owner: Fields, column: str | None) -> None:
+    for index, rule in enumerate(owner.get("quality", ())):
         if rule["type"] == "custom":
-            column = table["properties"][place[3]]["name"] if "properties" in place else None
-            places |= {("rules", len(value["rules"])): place}
-            value["rules"] += [{"name": rule["name"], "implementation": rule["implementation"], "column": column,
-                                "severity": rule.get("severity", "error")}]  # fmt: skip
-    return replace(document, value=value, places=places)
+            known = rule.only(("name", "implementation", "severity"))
+            rules.put(Fields({**known, "column": column}, rule.lines), owner["quality"].lines[index])
 
 
-def _key_position(document: Document, at: Place, entry: Mapping[str, Any], is_only_key: bool) -> int | None:
-    """The position of a column in the key; None when it is no part of it."""
-    name, place = entry["name"], (*at, "primaryKeyPosition")
-    position: int | None = entry.get("primaryKeyPosition", 1 if entry.get("primaryKey") and is_only_key else None)
-    if not entry.get("primaryKey"):
-        if position not in (None, -1):
-            document.refuse(place, f"{name} has a position and is no key", expected="primaryKey: true")
-        return None
-    if position is None or position < 1:
-        what = f"the key column {name} has no position"
-        document.refuse(place, what, found=position, expected="primaryKeyPosition: 1, 2, …")
-    return position
-
-
-def _table_facts(document: Document, table: Mapping[str, Any], at: Place) -> _Facts:
-    """What the custom property `varve` says. A field that Contract does not have there is a problem."""
-    place, facts = _custom(document, table, at, ("varve",)).get("varve", (at, {}))
-    if not isinstance(facts, dict):
-        document.refuse(place, "varve has a wrong value", found=said(facts), expected="fields")
-        return {}
-    for name in facts.keys() - set(TABLE_FACTS):
-        document.refuse((*place, name), f"the field {name} is unknown", **among(name, sorted(TABLE_FACTS)))
-    return {name: ((*place, name), value) for name, value in facts.items() if name in TABLE_FACTS}
-
-
-def _custom(document: Document, owner: Mapping[str, Any], place: Place, ours: Collection[str]) -> _Facts:
+def _custom(document: Document, owner: Fields, place: Place, ours: Collection[str]) -> Fields:
     """Our custom properties. A name that is neither ours nor another tool's is a problem."""
-    found: dict[str, tuple[Place, Any]] = {}
+    found = Fields({}, {})
     for index, entry in enumerate(owner.get("customProperties", ())):
-        at, name = (*place, "customProperties", index), entry["property"]
+        at, name = (*place, "customProperties", index, "property"), entry["property"]
         if name in found:
-            document.refuse((*at, "property"), f"the custom property {name} occurs twice")
+            document.refuse(at, f"the custom property {name} occurs twice")
         elif name in ours:
-            found[name] = ((*at, "value"), entry["value"])
+            found[name], found.lines[name] = entry["value"], entry.lines["value"]
         elif "." not in name:  # a property that nobody reads may be a misspelt `personal`
             expected = f"{listed(ours)}, or another tool's, written tool.name"
             what, remedy = f"the custom property {name} is unknown", did_you_mean(name, ours)
-            document.refuse((*at, "property"), what, expected=expected, remedy=remedy)
+            document.refuse(at, what, expected=expected, remedy=remedy)
     return found

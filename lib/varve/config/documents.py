@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from varve.config.problems import Problem, Problems
+from varve.config.problems import Problems, among
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -22,18 +23,6 @@ Place = tuple[str | int, ...]  # the way from the top of a file to what stands i
 _BOOLEAN_1_1: Final = re.compile(r"(?i:yes|no|on|off|y|n)")
 _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
 _BENT_NUMBER: Final = re.compile(r"[-+]?(?:0[0-9_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
-
-
-class _Loader(_SafeLoader):
-    """Plain scalars mean what they look like: dates stay text, and only true and false are booleans."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 _SECRETIVE: Final = re.compile(
     r"(?i)pass(word|phrase)?|pwd|secret|token|credential|\bsas\b|(account|access|api|private)[._-]?key"
 )
@@ -44,144 +33,149 @@ def is_secretive(place: Place) -> bool:
     return any(isinstance(step, str) and (step == "pseudonyms" or _SECRETIVE.search(step)) for step in place)
 
 
-@dataclass(frozen=True)
-class Document:
-    """One YAML file: its plain value (dicts, lists, scalars) and the line of everything in it.
+class Fields(dict[str, Any]):
+    """What stands in a mapping of a file. lines: the line of every field."""
 
-    shown: the path as messages show it. places: of a value that was arranged in another way than the file, where its
-    parts stand in the file.
-    """
+    def __init__(self, values: Mapping[str, Any], lines: Mapping[str, int]) -> None:
+        super().__init__(values)
+        self.lines = dict(lines)
+
+    def only(self, names: Collection[str]) -> Fields:
+        """Those of these names."""
+        return Fields({name: self[name] for name in names if name in self}, self.lines)
+
+
+class Items(list[Any]):
+    """What stands in a list of a file. lines: the line of every item."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, int] = {}
+
+    def put(self, value: Any, line: int) -> None:
+        """Append what stands at that line."""
+        self.lines[len(self)] = line
+        self.append(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML file. value: Fields, Items and scalars."""
 
     path: Path
-    shown: str
     value: Any
-    lines: Mapping[Place, int] = field(repr=False)
-    problems: Problems = field(repr=False)
-    places: Mapping[Place, Place] = field(default_factory=dict, repr=False)
+    problems: Problems
 
-    def line(self, place: Place) -> int | None:
-        """The line of what stands at that place of the value, or of the nearest thing around it."""
-        known = (length for length in range(len(place), 0, -1) if place[:length] in self.places)
-        if length := next(known, 0):
-            place = (*self.places[place[:length]], *place[length:])
-        found: Place = ()
-        for step in place:  # steps that the file does not have (names of union members) are passed over
-            if (*found, step) in self.lines:
-                found = (*found, step)
-        return self.lines.get(found)
+    def line(self, place: Place) -> int:
+        """The line of what stands at that place, or of the nearest thing around it."""
+        value, line = self.value, 1
+        for step in place:
+            with suppress(AttributeError, LookupError):
+                line = value.lines[step]
+                value = value[step]
+        return line
 
-    def refuse(
-        self, place: Place, what: str, *, found: object = None, expected: object = None, remedy: str | None = None
-    ) -> None:
-        """Note a problem at that place of the value."""
-        self.problems.add(Problem(self.shown, self.line(place), what, found, expected, remedy))
+    def refuse(self, place: Place, what: str, **said: Any) -> None:
+        """Note a problem at that place. said: found, expected, remedy."""
+        self.problems.add(self.path, self.line(place), what, **said)
+
+    def refuse_unknown(self, place: Place, what: str, name: str, known: Collection[str], **said: Any) -> None:
+        """Note a problem when the name that stands there is none of those known."""
+        if name not in known:
+            self.refuse(place, what, **{"found": name, **among(name, known), **said})
 
 
-def read_document(path: Path, shown: str, problems: Problems) -> Document | None:
+def read_document(path: Path, problems: Problems) -> Document | None:
     """The document in `path`; None when it cannot be read, and the reasons are added to `problems`."""
+    before, text = len(problems.found), ""
     try:
         text = path.read_bytes().decode("utf-8-sig")
+        document = Document(path, _Reader(text, path, problems).whole(), problems)
+        return document if len(problems.found) == before else None
+    except OSError as error:
+        problems.add(path, None, "the file cannot be read", found=error.strerror)
     except UnicodeDecodeError as error:
         found = f"byte {error.start + 1} is {error.object[error.start]:#04x}"
-        problems.add(Problem(shown, error.object[: error.start].count(b"\n") + 1, "the file is not UTF-8", found=found))
-        return None
-    except OSError as error:
-        problems.add(Problem(shown, None, "the file cannot be read", found=error.strerror))
-        return None
-    try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            reader = _Reader(loader, shown, problems)
-            value = {} if node is None else reader.value(node, ())
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        problems.add(_syntax_problem(error, text, shown))
-        return None
-    return None if reader.failed else Document(path, shown, value, reader.lines, problems)
+        problems.add(path, error.object[: error.start].count(b"\n") + 1, "the file is not UTF-8", found=found)
+    except yaml.reader.ReaderError as error:
+        line, found = text.count("\n", 0, error.position) + 1, f"#x{error.character:04x}"
+        problems.add(path, line, "a control character stands in the file", found=found)
+    except yaml.MarkedYAMLError as error:
+        mark, reason = error.problem_mark or error.context_mark, error.problem or "it cannot be read"
+        number = mark.line if mark else 0
+        line_of_it = [*text.splitlines(), ""][number]
+        if "\t" in line_of_it[: len(line_of_it) - len(line_of_it.lstrip())] or "\\t" in reason:
+            problems.add(path, number + 1, "a tab is used for indentation", expected="blanks")
+        else:
+            remedy = "Look at this line and the one above."
+            problems.add(path, number + 1, f"this is not YAML: {reason}", remedy=remedy)
+    return None
 
 
-class _Reader:
-    """Turns nodes into plain values, noting lines and refusing ambiguous scalars."""
+class _Reader(_SafeLoader):
+    """Turns nodes into Fields, Items and scalars, and refuses ambiguous ones.
 
-    def __init__(self, loader: Any, shown: str, problems: Problems) -> None:
-        self._loader = loader
-        self._shown = shown
-        self._problems = problems
-        self._open: set[int] = set()  # nodes that are being read: an alias to one of them would never end
-        self.lines: dict[Place, int] = {(): 1}
-        self.failed = False
+    Plain scalars mean what they look like: dates stay text, and only true and false are booleans."""
 
-    def value(self, node: yaml.Node, at: Place) -> Any:
-        """The plain value of a node that stands `at` that place."""
-        self.lines.setdefault(at, node.start_mark.line + 1)
+    def __init__(self, text: str, path: Path, problems: Problems) -> None:
+        super().__init__(text)
+        self._path, self._problems = path, problems
+
+    def whole(self) -> Any:
+        """What stands in the file."""
+        node = self.get_single_node()
+        return Fields({}, {}) if node is None else self._value(node, (), ())
+
+    def _value(self, node: yaml.Node, at: Place, above: tuple[yaml.Node, ...]) -> Any:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, at)
-        if id(node) in self._open:
+        if node in above:
             return self._refuse(node, "an alias leads into itself")
-        self._open.add(id(node))
-        try:
-            if isinstance(node, yaml.MappingNode):
-                return self._mapping(node, at)
-            return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
-        finally:
-            self._open.discard(id(node))
-
-    def _mapping(self, node: yaml.MappingNode, at: Place) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+        if isinstance(node, yaml.SequenceNode):
+            items = Items()
+            for item in node.value:
+                items.put(self._value(item, at, (*above, node)), item.start_mark.line + 1)
+            return items
+        fields = Fields({}, {})
         for key_node, value_node in node.value:
             key = self._key(key_node)
-            if key is None:
-                continue
-            if key in result:
-                self._refuse(key_node, f"the field {key} occurs twice", found=f"first in line {self.lines[(*at, key)]}",
-                             remedy="Keep one of them.")  # fmt: skip
-                continue
-            self.lines[(*at, key)] = key_node.start_mark.line + 1
-            result[key] = self.value(value_node, (*at, key))
-        return result
+            if key in fields:
+                found = f"first in line {fields.lines[key]}"
+                self._refuse(key_node, f"the field {key} occurs twice", found=found, remedy="Keep one of them.")
+            elif key is not None:
+                fields.lines[key] = key_node.start_mark.line + 1
+                fields[key] = self._value(value_node, (*at, key), (*above, node))
+        return fields
 
     def _key(self, node: yaml.Node) -> Any:
         if node.tag == "tag:yaml.org,2002:merge":
             return self._refuse(node, "merge keys (<<) are not supported", remedy="Write the fields out.")
         if not isinstance(node, yaml.ScalarNode):
             return self._refuse(node, "a field's name must be text", found="a list or fields")
+        if node.tag == "tag:yaml.org,2002:null":
+            return self._refuse(node, "a field has no name")
         key = self._scalar(node, ())
         if key is None or isinstance(key, str):
-            return key if key is not None or self.failed else self._refuse(node, "a field has no name")
-        return self._refuse(node, "a field's name must be text", found=f"{node.value} without quotes",
-                            expected=f'"{node.value}" in quotes')  # fmt: skip
+            return key
+        found, expected = f"{node.value} without quotes", f'"{node.value}" in quotes'
+        return self._refuse(node, "a field's name must be text", found=found, expected=expected)
 
     def _scalar(self, node: yaml.ScalarNode, at: Place) -> Any:
+        kind, text = node.tag.rpartition(":")[2], "the value" if is_secretive(at) else node.value
         if node.tag not in _PLAIN_TAGS:
             return self._refuse(node, f"the tag {node.tag} is not supported", expected="plain YAML")
-        kind = node.tag.rpartition(":")[2]
-        shown = "the value" if is_secretive(at) else node.value
         if not node.style and kind == "bool" and _BOOLEAN_1_1.fullmatch(node.value):
-            return self._refuse(node, f"{node.value} without quotes is a truth value to YAML",
-                                expected=f'"{node.value}" in quotes for the text, else true or false')  # fmt: skip
+            expected = f'"{node.value}" in quotes for the text, else true or false'
+            return self._refuse(node, f"{node.value} without quotes is a truth value to YAML", expected=expected)
         if not node.style and kind == "int" and _BENT_NUMBER.fullmatch(node.value):
-            what = f"{shown} without quotes is another number to YAML"
-            return self._refuse(node, what, expected=f'"{shown}" in quotes')
-        return self._loader.construct_object(node)
+            what = f"{text} without quotes is another number to YAML"
+            return self._refuse(node, what, expected=f'"{text}" in quotes')
+        return self.construct_object(node)
 
-    def _refuse(self, node: yaml.Node, what: str, **facts: Any) -> Any:
-        self.failed = True
-        self._problems.add(Problem(self._shown, node.start_mark.line + 1, what, **facts))
+    def _refuse(self, node: yaml.Node, what: str, **said: Any) -> None:
+        self._problems.add(self._path, node.start_mark.line + 1, what, **said)
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str, shown: str) -> Problem:
-    """One line out of PyYAML's paragraph, with tabs named as what they are."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if isinstance(error, yaml.reader.ReaderError):
-        number = text.count("\n", 0, error.position) + 1
-        return Problem(shown, number, "a control character stands in the file", found=f"#x{error.character:04x}")
-    if mark is None:
-        return Problem(shown, None, "this is not YAML", found=" ".join(str(error).split()))
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    if "\t" in line[: len(line) - len(line.lstrip())] or "\\t" in str(getattr(error, "problem", "")):
-        return Problem(shown, mark.line + 1, "a tab is used for indentation", expected="blanks")
-    reason = getattr(error, "problem", None) or "it cannot be read"
-    return Problem(shown, mark.line + 1, f"this is not YAML: {reason}", remedy="Look at this line and the one above.")
+_Reader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
+}

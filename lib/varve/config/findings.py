@@ -3,183 +3,150 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
-from jsonschema.exceptions import ValidationError as SchemaError
 from jsonschema.protocols import Validator
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from varve.config.documents import Document, Place, is_secretive
-from varve.config.problems import among, close_match, did_you_mean, listed
+from varve.config.problems import close_match, did_you_mean, listed
 from varve.model.fields import IN_WORDS
 
 _T = TypeVar("_T")
 _JsonSchema = Mapping[str, Any]
 
-_EXPECTED: Final[Mapping[str, str]] = {
-    "string_type": "text", "bool_type": "true or false", "bool_parsing": "true or false",
-    "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
-    "float_type": "a number", "float_parsing": "a number", "tuple_type": "a list", "list_type": "a list",
-    "mapping_type": "fields", "dict_type": "fields", "model_type": "fields", "model_attributes_type": "fields",
-    "dataclass_type": "fields",
-}  # fmt: skip
-_JSON_TYPES: Final[Mapping[str, str]] = {
-    "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
-    "array": "a list", "object": "fields",
+# The types of pydantic (the kind of an error without its ending) and of JSON schema.
+_TYPES: Final[Mapping[str, str]] = {
+    "string": "text", "bool": "true or false", "boolean": "true or false", "int": "a whole number",
+    "integer": "a whole number", "float": "a number", "number": "a number", "tuple": "a list", "array": "a list",
+    "dict": "fields", "mapping": "fields", "model": "fields", "model_attributes": "fields", "dataclass": "fields",
+    "object": "fields",
 }  # fmt: skip
 _UNKNOWN: Final = ("extra_forbidden", "unexpected_keyword_argument", "unevaluatedProperties", "additionalProperties")
 # pydantic puts the branch of a union that it took among the steps of a place; the file does not have it.
 _BRANCHES: Final = frozenset({"as it stands", "from path", "from column"})
 
 
-def validated(document: Document, shape: TypeAdapter[_T]) -> _T | None:
+class _Finding(NamedTuple):
+    """kind: unknown, missing (of a field), name (of a field), choice, shape, type, or wrong, which says all itself."""
+
+    place: Place
+    kind: str
+    value: Any
+    expected: Any = None  # names of a name or choice; words of a type
+
+
+def validated(document: Document, shape: type[_T]) -> _T | None:
     """The document as its model; None when it is not valid, and the reasons are noted."""
+    adapter = TypeAdapter(shape)
     try:
-        return shape.validate_python(document.value)
+        return adapter.validate_python(document.value)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        unknown = [(details["loc"][:-1], str(details["loc"][-1])) for details in found if details["type"] in _UNKNOWN]
-        words = _Words(document, _schema_of(shape), unknown)
-        for details in found:
-            words.add_model_error(details)
+        found = [_of_pydantic(details) for details in error.errors(include_url=False)]
+        _add(document, adapter.json_schema(), found)
     return None
-
-
-@cache
-def _schema_of(shape: TypeAdapter[Any]) -> _JsonSchema:
-    return shape.json_schema()
 
 
 def add_schema_errors(document: Document, validator: Validator, *, besides: Collection[Place] = ()) -> None:
     """What a JSON schema finds wrong in the document, `besides` the places that are known to be wrong already."""
-    schema: _JsonSchema = validator.schema  # type: ignore[assignment]
-    found = [(tuple(error.absolute_path), error) for error in validator.iter_errors(document.value)]
-    # a field that failed for another reason counts as unevaluated too
-    unknown = [(place, field) for place, error in found if error.validator in _UNKNOWN
-               for field in sorted(_fields(error.instance) - fields_at(schema, place))]  # fmt: skip
-    words = _Words(document, schema, unknown)
-    for place, error in found:
-        if not any(place[: len(known)] == known for known in besides):
-            words.add_schema_error(place, error)
+    schema: Any = validator.schema
+    found = [finding for error in validator.iter_errors(document.value) for finding in _of_jsonschema(error, schema)]
+    found = [one for one in found if not any(one.place[: len(known)] == known for known in besides)]
+    _add(document, schema, found)
 
 
-def _fields(value: Any) -> set[str]:
-    return set(value)
+def _of_pydantic(details: ErrorDetails) -> _Finding:
+    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
+    place = tuple(step for step in details["loc"] if step not in _BRANCHES)
+    names = re.findall(r"'([^']*)'", str(context.get("expected")))
+    in_words = IN_WORDS.get(context.get("pattern", ""))
+    if place and place[-1] == "[key]":
+        return _Finding(place[:-1], "name", value, names or in_words)
+    if kind in (*_UNKNOWN, "missing", "wrong"):
+        return _Finding(place, "unknown" if kind in _UNKNOWN else kind, value, context)
+    if kind == "literal_error":
+        return _Finding(place, "choice", value, names)
+    rephrased = re.sub(r"^(Input|String|Value) should (be |have )?", "", details["msg"])
+    expected = _TYPES.get(re.sub("_(type|parsing|from_float)$", "", kind))
+    return _Finding(place, "type", value, expected or in_words or rephrased)
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What is wrong in a document, in words. schema: what it should be; unknown: (place, field) of all fields that it
-    has and should not. Values in secretive places are never shown."""
-
-    document: Document
-    schema: _JsonSchema
-    unknown: Sequence[tuple[Place, str]]
-
-    def add_model_error(self, details: ErrorDetails) -> None:
-        """One of pydantic's errors."""
-        place, kind, context, value = details["loc"], details["type"], details.get("ctx", {}), details["input"]
-        names = re.findall(r"'([^']*)'", str(context.get("expected")))
-        pattern = IN_WORDS.get(context.get("pattern", ""))
-        if kind in _UNKNOWN:
-            self._add_unknown(place[:-1], str(place[-1]))
-        elif kind == "missing":
-            self._add_missing(place[:-1], str(place[-1]), value)
-        elif place and place[-1] == "[key]":
-            expected = f"one of {listed(names)}" if names else pattern
-            what, remedy = f"the name {place[-2]} is not possible", did_you_mean(str(place[-2]), names)
-            self.document.refuse(place, what, expected=expected, remedy=remedy)
-        elif kind in ("literal_error", "enum"):
-            self._add_not_possible(place, value, names)
-        elif kind == "wrong" or "found" in context or "expected" in context:
-            said_so = {name: context.get(name) for name in ("found", "expected", "remedy")}
-            where = (*place, context["field"]) if "field" in context else place
-            self.document.refuse(where, details["msg"], **said_so)
-        else:
-            rephrased = re.sub(r"^(Input|String|Value) should (be |have )?", "", details["msg"])
-            self._add_wrong(place, value, _EXPECTED.get(kind) or pattern or rephrased)
-
-    def add_schema_error(self, place: Place, error: SchemaError) -> None:
-        """One of jsonschema's errors."""
-        kind, value = str(error.validator), error.instance
-        stated: Any = error.validator_value
-        if kind in _UNKNOWN:
-            for field in (field for owner, field in self.unknown if owner == place):
-                self._add_unknown(place, field)
-        elif kind == "required":
-            for field in (field for field in stated if field not in _fields(value)):
-                self._add_missing(place, field, value)
-        elif kind == "enum":
-            self._add_not_possible(place, value, [str(name) for name in stated])
-        elif kind == "type":
-            types = [stated] if isinstance(stated, str) else stated
-            self._add_wrong(place, value, " or ".join(_JSON_TYPES.get(t, t) for t in types))
-        elif kind in ("oneOf", "anyOf", "allOf", "not"):
-            what = f"{_named(place)} has none of the shapes that the standard allows"
-            self.document.refuse(place, what, found=said(value))
-        else:
-            self._add_wrong(place, value, f"{kind} {stated}")
-
-    def _add_unknown(self, place: Place, field: str) -> None:
-        known = sorted(fields_at(self.schema, place))
-        self.document.refuse((*place, field), f"the field {field} is unknown", **among(field, known))
-
-    def _add_missing(self, place: Place, field: str, value: Any) -> None:
-        known = fields_at(self.schema, place)
-        if not any(owner == place and close_match(misspelt, known) == field for owner, misspelt in self.unknown):
-            found = listed(value) if isinstance(value, dict) else None
-            self.document.refuse(place, f"the field {field} is missing", found=found)
-
-    def _add_not_possible(self, place: Place, value: Any, names: Sequence[str]) -> None:
-        found = None if is_secretive(place) else said(value)
-        what, remedy = f"{_named(place)} has a value that is not possible", did_you_mean(str(value), names)
-        self.document.refuse(place, what, found=found, expected=listed(names), remedy=remedy)
-
-    def _add_wrong(self, place: Place, value: Any, expected: str) -> None:
-        found = None if is_secretive(place) else said(value)
-        remedy = (
-            "Write it in quotes."
-            if "text" in expected.split(" or ") and isinstance(value, (bool, int, float))
-            else None
-        )
-        self.document.refuse(place, f"{_named(place)} has a wrong value", found=found, expected=expected, remedy=remedy)
-
-
-def fields_at(schema: _JsonSchema, steps: Place) -> set[str]:
-    """Names of the fields that a JSON schema knows at the place that `steps` lead to."""
-    shapes = list(_unfolded(schema, schema))
-    for step in steps:
-        following = [s for shape in shapes for s in _below(shape, step, schema)]
-        if following:
-            shapes = following
-        elif step not in _BRANCHES:
-            return set()
-    return {name for shape in shapes for name in shape.get("properties", {})}
-
-
-def _below(shape: _JsonSchema, step: str | int, schema: _JsonSchema) -> Iterable[_JsonSchema]:
-    candidates: list[Any]
-    if isinstance(step, int):
-        candidates = [shape.get("items")]
-    elif step in shape.get("properties", {}):
-        candidates = [shape["properties"][step]]
+def _of_jsonschema(error: Any, schema: _JsonSchema) -> Iterator[_Finding]:
+    place, kind = tuple(error.absolute_path), error.validator
+    value, stated = error.instance, error.validator_value
+    if kind in _UNKNOWN:  # a field that failed for another reason counts as unevaluated too
+        yield from (_Finding((*place, name), "unknown", None) for name in value.keys() - _fields_at(schema, place))
+    elif kind == "required":
+        yield from (_Finding((*place, name), "missing", value) for name in stated if name not in value)
+    elif kind == "enum":
+        yield _Finding(place, "choice", value, [str(name) for name in stated])
+    elif kind in ("oneOf", "anyOf", "allOf", "not"):
+        yield _Finding(place, "shape", value)
     else:
-        candidates = [shape.get("additionalProperties"), *shape.get("patternProperties", {}).values()]
-    return [s for c in candidates if isinstance(c, dict) for s in _unfolded(c, schema)]
+        types = [stated] if isinstance(stated, str) else stated
+        expected = " or ".join(_TYPES.get(t, t) for t in types) if kind == "type" else f"{kind} {stated}"
+        yield _Finding(place, "type", value, expected)
 
 
-def _unfolded(shape: _JsonSchema, schema: _JsonSchema) -> Iterable[_JsonSchema]:
-    """The shape itself and all that it refers to or combines."""
-    yield shape
+def _add(document: Document, schema: _JsonSchema, findings: Collection[_Finding]) -> None:
+    """Note them. Values in secretive places are never shown."""
+    unknown = [one.place for one in findings if one.kind == "unknown"]
+    for place, kind, value, expected in findings:
+        name, field = _named(place), str(place[-1]) if place else ""
+        found = None if is_secretive(place) else said(value)
+        known = sorted(_fields_at(schema, place[:-1])) if kind in ("unknown", "missing") else ()
+        if kind == "unknown":
+            document.refuse_unknown(place, f"the field {field} is unknown", field, known, found=None)
+        elif kind == "missing":
+            misspelt = [str(other[-1]) for other in unknown if other[:-1] == place[:-1]]
+            if field not in {close_match(other, known) for other in misspelt}:
+                found = listed(value) if isinstance(value, dict) else None
+                document.refuse(place, f"the field {field} is missing", found=found)
+        elif kind == "name":
+            is_list = isinstance(expected, list)
+            words, remedy = f"one of {listed(expected)}", did_you_mean(field, expected) if is_list else None
+            document.refuse(
+                place, f"the name {field} is not possible", expected=words if is_list else expected, remedy=remedy
+            )
+        elif kind == "choice":
+            what, remedy = f"{name} has a value that is not possible", did_you_mean(str(value), expected)
+            document.refuse(place, what, found=found, expected=listed(expected), remedy=remedy)
+        elif kind == "shape":
+            document.refuse(place, f"{name} has none of the shapes that the standard allows", found=found)
+        elif kind == "wrong":
+            at = (*place, expected["field"]) if "field" in expected else place
+            facts = {fact: expected.get(fact) for fact in ("found", "expected", "remedy")}
+            document.refuse(at, expected["what"], **facts)
+        else:
+            is_text = "text" in expected.split(" or ") and isinstance(value, (bool, int, float))
+            remedy = "Write it in quotes." if is_text else None
+            document.refuse(place, f"{name} has a wrong value", found=found, expected=expected, remedy=remedy)
+
+
+def _fields_at(schema: _JsonSchema, steps: Place) -> set[str]:
+    """Names of the fields that a JSON schema knows at the place that `steps` lead to."""
+    return {name for shape in _shapes(schema, schema, steps) for name in shape.get("properties", {})}
+
+
+def _shapes(shape: Any, schema: _JsonSchema, steps: Place) -> Iterator[_JsonSchema]:
+    """The parts of a schema that stand at a place below `shape`, with all that they refer to or combine."""
+    if not isinstance(shape, dict):
+        return
+    together = [part for word in ("allOf", "anyOf", "oneOf") for part in shape.get(word, ())]
     if reference := shape.get("$ref"):
-        yield from _unfolded(schema["$defs"][reference.rpartition("/")[2]], schema)
-    parts = [part for word in ("allOf", "anyOf", "oneOf") for part in shape.get(word, ())]
-    for part in (*parts, *(shape[word] for word in ("then", "else") if isinstance(shape.get(word), dict))):
-        yield from _unfolded(part, schema)
+        together.append(schema["$defs"][reference.rpartition("/")[2]])
+    for part in (*together, shape.get("then"), shape.get("else")):
+        yield from _shapes(part, schema, steps)
+    if not steps:
+        yield shape
+        return
+    fields = shape.get("properties", {})
+    others = [shape.get("additionalProperties"), *shape.get("patternProperties", {}).values()]
+    below = [shape.get("items")] if isinstance(steps[0], int) else [fields[steps[0]]] if steps[0] in fields else others
+    for part in below:
+        yield from _shapes(part, schema, steps[1:])
 
 
 def said(value: object) -> str:
@@ -195,7 +162,7 @@ def said(value: object) -> str:
 def _named(place: Place) -> str:
     """The last name on the way, with its index when it stands in a list: `depends_on[1]`."""
     index = ""
-    for step in reversed([step for step in place if step not in _BRANCHES]):
+    for step in reversed(place):
         if isinstance(step, str):
             return f"{step}{index}"
         index = f"[{step}]{index}"

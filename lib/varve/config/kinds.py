@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Final, Union
-
-from pydantic import Field, TypeAdapter
+from typing import Final
 
 from varve.config.documents import Document
 from varve.config.findings import validated
@@ -39,93 +37,65 @@ class Kinds:
         """All kinds, sorted."""
         return sorted({*built_in(), *self.added})
 
-    def connector(self, kind: str) -> Kind | None:
-        """The connector of a kind, None when there is none."""
-        if kind in self.added:
-            return self.added[kind]
-        module = built_in().get(kind)
-        return None if module is None else _only_connector(module)
+    def connector(self, kind: str) -> Kind:
+        """The connector of one of these kinds."""
+        return self.added[kind] if kind in self.added else _connectors(import_module(built_in()[kind]))[0]
 
     def add(self, document: Document, names: tuple[str, ...], folder: Path) -> None:
         """Add the connectors of the modules that the settings in `document` name."""
+        before = len(document.problems.found)
         for index, name in enumerate(names):
             at = ("connectors", index)
             try:
-                module = module_of(name, folder)
-                connectors = [_made(found) for found in _connectors(module)]
+                connectors = _connectors(module_of(name, folder))
                 if not connectors:
                     raise TypeError(f"no class in it extends {ROOM}.Connector and has a kind")
+                for connector in connectors:
+                    if connector.kind in self.names():
+                        document.refuse(at, f"the kind {connector.kind} is there already", found=f"again in {name}")
+                    self.added.setdefault(connector.kind, connector)
             except (Exception, SystemExit) as error:  # what a stranger's module does wrong
-                self.is_whole = False
                 what, found = f"the module {name} cannot be used as a connector", f"{type(error).__name__}: {error}"
                 expected = f"a module below {folder}, below {folder / 'lib'} or an installed one"
                 document.refuse(at, what, found=found, expected=expected)
-                continue
-            for connector in connectors:
-                if connector.kind in self.names():
-                    self.is_whole = False
-                    document.refuse(at, f"the kind {connector.kind} is there already", found=f"again in {name}")
-                else:
-                    self.added[connector.kind] = connector
-
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON schema of a source of any kind."""
-        models = tuple(connector.source for name in self.names() if (connector := self.connector(name)))
-        shape: Any = Annotated[Union[models], Field(discriminator="kind")]  # noqa: UP007
-        return TypeAdapter(shape).json_schema()
+        self.is_whole = len(document.problems.found) == before
 
     def source_in(self, document: Document) -> Source | None:
         """The source that a document describes; None when it is not valid."""
         value = document.value
         if not isinstance(value, dict):
-            return validated(document, _shape(Source))
-        kind = value.get("kind")
-        if kind is None:
+            return validated(document, Source)
+        if value.get("kind") is None:
             document.refuse((), "the field kind is missing", found=listed(value))
             return None
-        connector = self.connector(str(kind))
-        if connector is None and self.is_whole:
-            what, own = "kind has a value that is not possible", "A kind of your own: name its module under connectors"
-            remedy = did_you_mean(str(kind), self.names()) or f"{own} in the settings."
-            document.refuse(("kind",), what, found=repr(kind), expected=listed(self.names()), remedy=remedy)
-        return None if connector is None else validated(document, _shape(connector.source))
+        kind, known = str(value["kind"]), self.names()
+        if kind in known:
+            return validated(document, self.connector(kind).source)
+        if self.is_whole:
+            own = "A kind of your own: name its module under connectors in the settings."
+            what, remedy = "kind has a value that is not possible", did_you_mean(kind, known) or own
+            document.refuse(("kind",), what, found=repr(value["kind"]), expected=listed(known), remedy=remedy)
+        return None
 
 
 @cache
 def built_in() -> Mapping[str, str]:
     """kind -> its module."""
-    return dict(_modules(Path(__file__).parents[1] / "connect", ROOM))
+    folder = Path(__file__).parents[1] / "connect"
+    found = pkgutil.walk_packages([str(folder)], f"{ROOM}.")
+    return {one.name.rpartition(".")[2]: one.name for one in found if not one.ispkg and "._" not in one.name}
 
 
-def _modules(folder: Path, package: str) -> Iterator[tuple[str, str]]:
-    """(name, full name) of the public modules of a package and of the packages in it."""
-    for found in pkgutil.iter_modules([str(folder)]):
-        if found.ispkg:
-            yield from _modules(folder / found.name, f"{package}.{found.name}")
-        elif not found.name.startswith("_"):
-            yield found.name, f"{package}.{found.name}"
+def _connectors(module: ModuleType) -> list[Kind]:
+    """The connectors that a module defines; a class without a kind is a base of others.
 
-
-@cache
-def _only_connector(module: str) -> Kind:
-    [connector] = _connectors(import_module(module))
-    return _made(connector)
-
-
-def _connectors(module: ModuleType) -> list[type[Kind]]:
-    """The classes of connectors that a module defines; a class without a kind is a base of others."""
-    own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
-    return [value for value in own if inspect.isclass(value) and issubclass(value, Kind) and hasattr(value, "kind")]
-
-
-def _made(connector: type[Kind]) -> Kind:
-    """The connector; raises TypeError for a class that lacks something."""
-    kind, source = (getattr(connector, name, None) for name in ("kind", "source"))
-    if not isinstance(kind, str) or not (inspect.isclass(source) and issubclass(source, Source)):
-        raise TypeError(f"{connector.__name__} needs kind (a text) and source (a class that extends Source)")
-    return connector()
-
-
-@cache
-def _shape(source: type[Source]) -> TypeAdapter[Any]:
-    return TypeAdapter(source)
+    Raises TypeError for a class that lacks something."""
+    found = []
+    for value in vars(module).values():
+        is_own = inspect.isclass(value) and value.__module__ == module.__name__
+        if is_own and issubclass(value, Kind) and hasattr(value, "kind"):
+            source = getattr(value, "source", None)
+            if not isinstance(value.kind, str) or not (inspect.isclass(source) and issubclass(source, Source)):
+                raise TypeError(f"{value.__name__} needs kind (a text) and source (a class that extends Source)")
+            found.append(value())
+    return found

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from varve.model.errors import ConfigError, ContractError
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong at one place. `file` is the path as shown to a person, `line` counts from 1."""
-
-    file: str
-    line: int | None
-    what: str
-    found: object = None
-    expected: object = None
-    remedy: str | None = None
-
-    def error(self) -> ConfigError:
-        """This problem as an error; what is wrong in a contract file is a ContractError."""
-        kind = ContractError if self.file.endswith((".odcs.yaml", ".odcs.yml")) else ConfigError
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return kind(self.what, where=where, found=self.found, expected=self.expected, remedy=self.remedy)
 
 
 class SeveralConfigError(ConfigError):
@@ -45,23 +29,37 @@ class SeveralConfigError(ConfigError):
         return SeveralConfigError, (self._errors,)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Problems:
-    """The problems found so far."""
+    """The problems found so far, by file, line and text."""
 
-    found: list[Problem] = field(default_factory=list)
+    found: dict[tuple[str, int, str], ConfigError] = field(default_factory=dict)
 
-    def add(self, problem: Problem) -> None:
-        """Remember one problem; the same problem at the same place counts once."""
-        if problem not in self.found:
-            self.found.append(problem)
+    def add(self, file: Path, line: int | None, what: str, **said: Any) -> None:
+        """Remember a problem; the same one at the same place counts once. line: from 1; said: found, expected, remedy.
+
+        What is wrong in a contract is a ContractError."""
+        where = from_here(file)
+        kind = ContractError if where.endswith((".odcs.yaml", ".odcs.yml")) else ConfigError
+        error = kind(what, where=where if line is None else f"{where}:{line}", **said)
+        self.found[where, line or 0, str(error)] = error
 
     def raise_any(self) -> None:
         """Raise what was found, sorted by file and line; do nothing when all is well."""
-        problems = sorted(self.found, key=lambda p: (p.file, p.line or 0, p.what))
-        errors = tuple(problem.error() for problem in problems)
+        errors = tuple(self.found[key] for key in sorted(self.found))
         if errors:
             raise errors[0] if len(errors) == 1 else SeveralConfigError(errors)
+
+
+def from_here(path: Path) -> str:
+    """A path as messages show it: from where the person stands, when it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def repeated(names: Sequence[object]) -> Iterator[tuple[int, int]]:
+    """(index, index of the first of that name) of every name that occurs again."""
+    first = {name: index for index, name in reversed([*enumerate(names)])}
+    return ((index, first[name]) for index, name in enumerate(names) if first[name] < index)
 
 
 def among(name: str, known: Collection[str]) -> dict[str, str | None]:
@@ -85,6 +83,5 @@ def close_match(name: str, known: Iterable[str]) -> str | None:
 def listed(names: Iterable[str], *, limit: int = 20) -> str:
     """Names as a person reads them: `a, b, c`, cut when there are many, `nothing` when there are none."""
     items = list(names)
-    shown = ", ".join(items[:limit])
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return f"{shown}{more}" if items else "nothing"
+    return f"{', '.join(items[:limit])}{more}" or "nothing"

@@ -11,14 +11,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from varve.config.contracts import COLUMN_FACTS, CONTRACT, TABLE_FACTS
+from varve.config.contracts import COLUMN_FACTS, TABLE_FACTS
 from varve.config.jobs import JobsFile
 from varve.config.kinds import Kinds
 from varve.config.settings import Settings
+from varve.model.contract import Contract
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -26,7 +27,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> Mapping[str, Mapping[str, Any]]:
     """file name -> JSON schema."""
     return {
-        "source.schema.json": _named("A source: conf/sources/*.yml", Kinds().schema()),
+        "source.schema.json": _named("A source: conf/sources/*.yml", _source_schema()),
         "settings.schema.json": _named("Settings: conf/local.yml, cluster.yml", TypeAdapter(Settings).json_schema()),
         "jobs.schema.json": _named("Job graphs: conf/jobs/*.yml", TypeAdapter(JobsFile).json_schema()),
         "contract.schema.json": _named(
@@ -45,9 +46,15 @@ def _named(title: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"$schema": _DRAFT, **schema, "title": title}
 
 
+def _source_schema() -> dict[str, Any]:
+    models = tuple(Kinds().connector(name).source for name in Kinds().names())
+    shape: Any = Annotated[Union[models], Field(discriminator="kind")]  # noqa: UP007
+    return TypeAdapter(shape).json_schema()
+
+
 def _contract_schema() -> dict[str, Any]:
     """Our custom properties where the standard has them; everything else is left to the standard's own schema."""
-    contract = CONTRACT.json_schema()
+    contract = TypeAdapter(Contract).json_schema()
     definitions, fields = contract["$defs"], contract["properties"]
     del definitions["Rule"]
     columns = definitions.pop("Column")["properties"]

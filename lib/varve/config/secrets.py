@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Any, Final
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
+from pydantic import GetCoreSchemaHandler, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import core_schema
 
 from varve.model.errors import ConfigError
@@ -106,19 +107,10 @@ class Secret:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._parse, serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.reference)
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {
-            "type": "string",
-            "pattern": f"^{REFERENCE.pattern}$",
-            "description": f"A secret, by reference: {EXPECTED}.",
-        }
+        description = f"A secret, by reference: {EXPECTED}."
+        shape = {"type": "string", "pattern": f"^{REFERENCE.pattern}$", "description": description}
+        as_text = PlainSerializer(lambda secret: secret.reference)
+        return handler.generate_schema(Annotated[Any, PlainValidator(cls._parse), as_text, WithJsonSchema(shape)])
 
 
 def _key_file(path: Path) -> Path:
@@ -127,20 +119,14 @@ def _key_file(path: Path) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        with NamedTemporaryFile("w", dir=path.parent, encoding="ascii") as draft:  # mode 0600
+            draft.write(secrets.token_hex(32) + "\n")
+            draft.flush()
+            os.fsync(draft.fileno())
+            with suppress(FileExistsError):
+                os.link(draft.name, path)
     except OSError as error:
-        raise ConfigError(
-            "a local key cannot be made", where=str(path), found=error.strerror,
-            remedy="Let the folder be writable, or name the key by ${env:…} in the settings.",
-        ) from None  # fmt: skip
+        remedy = "Let the folder be writable, or name the key by ${env:…} in the settings."
+        found = error.strerror
+        raise ConfigError("a local key cannot be made", where=str(path), found=found, remedy=remedy) from None
     return path

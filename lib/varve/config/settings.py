@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from varve.config.documents import is_secretive
 from varve.config.secrets import EXPECTED, REFERENCE, Secret
+from varve.config.sources import absolute
 from varve.model.fields import Model, ModuleName, Name, wrong
 
 
@@ -94,18 +95,16 @@ class Settings(Model):
     connectors: tuple[str, ...] = ()
     """Modules with kinds of sources of your own; looked for in the folder that holds conf, below its lib, installed."""
 
-    def for_local_use(self) -> Settings:
-        """These settings with the default key of a lake on one machine, when they name none."""
-        if self.pseudonyms is not None:
-            return self
-        return self.model_copy(
-            update={"pseudonyms": Pseudonyms(current="k1", keys={"k1": Secret("${local:pseudonym}")})}
-        )
+    def completed(self, folder: Path, env: str, lake: str | None) -> Settings:
+        """These settings with an absolute lake, and for `local` with a key of its own when they name none.
 
-    def in_lake(self, lake: str) -> Settings:
-        """These settings for the lake at that root, where `${local:…}` keys lie."""
-        settings = self.model_copy(update={"lake": lake})
-        if self.pseudonyms is None or "://" in lake:
-            return settings
-        keys = {version: secret.in_lake(Path(lake)) for version, secret in self.pseudonyms.keys.items()}
-        return settings.model_copy(update={"pseudonyms": self.pseudonyms.model_copy(update={"keys": keys})})
+        folder: holds conf; lake: of the command line, relative to the current folder."""
+        root = absolute(self.lake, folder) if lake is None else lake
+        root = root if "://" in root else str(Path(root).absolute())
+        pseudonyms = self.pseudonyms
+        if pseudonyms is None and env == "local":
+            pseudonyms = Pseudonyms(current="k1", keys={"k1": Secret("${local:pseudonym}")})
+        if pseudonyms is not None and "://" not in root:
+            keys = {version: secret.in_lake(Path(root)) for version, secret in pseudonyms.keys.items()}
+            pseudonyms = pseudonyms.model_copy(update={"keys": keys})
+        return self.model_copy(update={"lake": root, "pseudonyms": pseudonyms})

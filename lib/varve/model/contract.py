@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from varve.model.errors import ContractError
-from varve.model.fields import IN_WORDS, NAME, SHAPE, Count, Duration, Flag, Name, Share, Zone, wrong
+from varve.model.fields import IN_WORDS, NAME, SHAPE, Count, Duration, Flag, Name, Share, Zone, like, only, wrong
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -66,18 +66,6 @@ def _column_type(text: Any, info: ValidationInfo) -> str:
     return known
 
 
-def _rule_name(name: object) -> object:
-    if isinstance(name, str) and not re.fullmatch(NAME, name):
-        raise wrong("the rule's name is not possible", found=name, expected=IN_WORDS[NAME])
-    return name
-
-
-def _severity(severity: object) -> object:
-    if severity not in ("error", "warning"):
-        raise wrong("the severity is not possible", found=severity, expected="error or warning")
-    return severity
-
-
 @dataclass(frozen=True, slots=True, config=SHAPE)
 class Personal:
     """kind: direct (names a person), indirect (narrows down) or free_text; subject: whose data it is, e.g. debtor."""
@@ -122,9 +110,11 @@ class Column:
 class Rule:
     """A quality rule: a row keeps it when the Spark SQL boolean `expression` is not false."""
 
-    name: Annotated[str, BeforeValidator(_rule_name)]
+    name: Annotated[str, only(like(NAME), "the rule's name is not possible", expected=IN_WORDS[NAME])]
     expression: str = Field(validation_alias=AliasChoices("expression", "implementation"))
-    severity: Annotated[Literal["error", "warning"], BeforeValidator(_severity)] = "error"
+    severity: Annotated[
+        str, only(("error", "warning").__contains__, "the severity is not possible", expected="error or warning")
+    ] = "error"
     column: str | None = None
 
 
@@ -175,7 +165,7 @@ class Contract:
 
     id: str
     version: str
-    table: str
+    table: Annotated[str, only(like(NAME), "the table's name is not possible", expected=IN_WORDS[NAME])]
     layer: Layer
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Annotated, Final
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
@@ -34,6 +35,22 @@ IN_WORDS: Final[Mapping[str, str]] = {
 def wrong(what: str, **said: object) -> PydanticCustomError:
     """What a validator raises. said: found, expected and remedy of the message; field: which field of the model."""
     return PydanticCustomError("wrong", "{what}", {"what": what, **said})
+
+
+def only(is_right: Callable[[Any], object], what: str, **said: object) -> AfterValidator:
+    """Refuses values that are not right with this message, which says what was found."""
+
+    def checked(value: Any) -> Any:
+        if not is_right(value):
+            raise wrong(what, **{"found": value, **said})
+        return value
+
+    return AfterValidator(checked)
+
+
+def like(pattern: str) -> Callable[[object], object]:
+    """Whether a text has this pattern."""
+    return lambda text: isinstance(text, str) and re.fullmatch(pattern, text)
 
 
 def _known_zone(name: str) -> str:

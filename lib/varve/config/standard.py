@@ -17,7 +17,6 @@ from varve.config.documents import Document, Place
 from varve.config.findings import add_schema_errors, said
 
 VERSION: Final = "v3.1.0"
-_INSTEAD: Final = "Write it as {type: custom, engine: varve, name: …, implementation: <Spark SQL boolean>}."
 _UNKEPT: Final[Mapping[str, str]] = {
     "unique": "State the key with primaryKey, which history keeps unique.",
     "logicalTypeOptions": "Write a quality rule for what must hold.",
@@ -38,25 +37,30 @@ def follows_the_standard(document: Document) -> bool:
     return len(document.problems.found) == before
 
 
-def quality_entries(value: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """Every quality entry with its place, of tables and columns, however wrong the document may be."""
-    for t, table in _entries(value, "schema"):
-        owners: list[tuple[Place, Any]] = [((), table)]
-        owners += [(("properties", c), column) for c, column in _entries(table, "properties")]
-        for place, owner in owners:
-            for q, entry in _entries(owner, "quality"):
-                yield ("schema", t, *place, "quality", q), entry
-
-
 @cache
 def _validator() -> Draft201909Validator:
     text = files("open_data_contract_standard").joinpath("schema.json").read_text(encoding="utf-8")
     return Draft201909Validator(json.loads(text))
 
 
+def _entries(owner: Any, at: Place, *names: str) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """(place, fields) of what stands in a list that these names lead to, however wrong the document may be."""
+    entries = owner.get(names[0]) if isinstance(owner, dict) else None
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if len(names) > 1:
+            yield from _entries(entry, (*at, names[0], index), *names[1:])
+        elif isinstance(entry, dict):
+            yield (*at, names[0], index), entry
+
+
+def _quality(document: Document) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    yield from _entries(document.value, (), "schema", "quality")
+    yield from _entries(document.value, (), "schema", "properties", "quality")
+
+
 def _refused_quality(document: Document) -> Iterator[Place]:
     """Places of quality rules that the standard has and Varve cannot check; each one is a problem."""
-    for place, entry in quality_entries(document.value):
+    for place, entry in _quality(document):
         kind = entry.get("type", "library")
         if kind == "library":
             what = "Varve does not check the standard's library rules"
@@ -67,34 +71,27 @@ def _refused_quality(document: Document) -> Iterator[Place]:
             what, found = "this quality rule is for another engine", f"engine {said(entry['engine'])}"
         else:
             continue
-        document.refuse(place, what, found=found, expected="a rule of engine varve", remedy=_INSTEAD)
+        remedy = "Write it as {type: custom, engine: varve, name: …, implementation: <Spark SQL boolean>}."
+        document.refuse(place, what, found=found, expected="a rule of engine varve", remedy=remedy)
         yield place
-
-
-def _entries(owner: Any, field: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    entries = owner.get(field) if isinstance(owner, dict) else None
-    if isinstance(entries, list):
-        yield from ((index, entry) for index, entry in enumerate(entries) if isinstance(entry, dict))
 
 
 def _refuse_what_is_not_kept(document: Document) -> None:
     """What the standard allows and Varve would pass over in silence."""
-    value = document.value
-    if value["apiVersion"] != VERSION:
-        document.refuse(("apiVersion",), "another version of the standard", found=value["apiVersion"], expected=VERSION)
-    tables = value.get("schema", [])
+    version, tables = document.value["apiVersion"], document.value.get("schema", [])
+    if version != VERSION:
+        document.refuse(("apiVersion",), "another version of the standard", found=version, expected=VERSION)
     if len(tables) != 1:
-        what, remedy = "a contract describes one table", "Write one file per table."
-        document.refuse(("schema",), what, found=f"{len(tables)} tables", remedy=remedy)
-    for t, table in enumerate(tables):
+        found, remedy = f"{len(tables)} tables", "Write one file per table."
+        document.refuse(("schema",), "a contract describes one table", found=found, remedy=remedy)
+    for place, table in _entries(document.value, (), "schema"):
         if not table.get("properties"):
-            document.refuse(("schema", t), "the table has no columns", expected="properties")
-    for place, rule in quality_entries(value):
+            document.refuse(place, "the table has no columns", expected="properties")
+    for place, rule in _quality(document):
         if rule.get("type") == "custom" and "name" not in rule:
             document.refuse(place, "a quality rule needs a name", found=rule["implementation"])
-    for t, table in enumerate(tables):
-        for c, column in enumerate(table.get("properties", ())):
-            for name in sorted(_UNKEPT.keys() & column.keys()):
-                if column[name] not in (False, None, -1):
-                    place, found = ("schema", t, "properties", c, name), f"column {column['name']}"
-                    document.refuse(place, f"Varve does not keep {name}", found=found, remedy=_UNKEPT[name])
+    for place, column in _entries(document.value, (), "schema", "properties"):
+        for name, remedy in _UNKEPT.items():
+            if column.get(name) not in (False, None, -1):
+                found = f"column {column['name']}"
+                document.refuse((*place, name), f"Varve does not keep {name}", found=found, remedy=remedy)

@@ -386,7 +386,7 @@ def test_who_takes_part_in_a_run_is_there(name: str) -> None:
 
 
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
-MADE_BY_USE = {"lake/"}  # what README names and a checkout does not have
+MADE_BY_USE = {"company/", "lake/"}  # what README names and a checkout does not have
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,7 @@ def test_sql_refuses_what_lies_before_the_horizon(shared_spark: SparkSession, en
     try:
         assert states(moment_of(AT)) == ["A", "B"]
         for before in (moment_of(AT - 1), moment_of(AT - 1).replace(tzinfo=None)):
-            with pytest.raises(ContractError, match=r"before its horizon.*sql --as-of 2026-01-01T10:00") as refused:
+            with pytest.raises(ContractError, match=r"before the horizon has.*sql --as-of 2026-01-01T10:00") as refused:
                 states(before)
             assert refused.value.exit_code == 2
     finally:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from jsonschema.protocols import Validator
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from varve.config.documents import Document, Place, is_secretive
-from varve.config.problems import close_match, did_you_mean, listed
+from varve.config.problems import among, close_match, did_you_mean, listed
 from varve.model.fields import IN_WORDS
 
 _T = TypeVar("_T")
@@ -24,18 +24,13 @@ _TYPES: Final[Mapping[str, str]] = {
     "dict": "fields", "mapping": "fields", "model": "fields", "model_attributes": "fields", "dataclass": "fields",
     "object": "fields",
 }  # fmt: skip
-_UNKNOWN: Final = ("extra_forbidden", "unexpected_keyword_argument", "unevaluatedProperties", "additionalProperties")
+_UNKNOWN, _MISSING = "unknown", "missing"  # fields, which the schema has more to say of
+_UNKNOWN_TO: Final = ("extra_forbidden", "unexpected_keyword_argument", "unevaluatedProperties", "additionalProperties")
 # pydantic puts the branch of a union that it took among the steps of a place; the file does not have it.
 _BRANCHES: Final = frozenset({"as it stands", "from path", "from column"})
 
 
-class _Finding(NamedTuple):
-    """kind: unknown, missing (of a field), name (of a field), choice, shape, type, or wrong, which says all itself."""
-
-    place: Place
-    kind: str
-    value: Any
-    expected: Any = None  # names of a name or choice; words of a type
+_Finding = tuple[Place, str, Mapping[str, Any]]  # where, what (or _UNKNOWN, _MISSING), what else is said
 
 
 def validated(document: Document, shape: type[_T]) -> _T | None:
@@ -53,7 +48,7 @@ def add_schema_errors(document: Document, validator: Validator, *, besides: Coll
     """What a JSON schema finds wrong in the document, `besides` the places that are known to be wrong already."""
     schema: Any = validator.schema
     found = [finding for error in validator.iter_errors(document.value) for finding in _of_jsonschema(error, schema)]
-    found = [one for one in found if not any(one.place[: len(known)] == known for known in besides)]
+    found = [one for one in found if not any(one[0][: len(known)] == known for known in besides)]
     _add(document, schema, found)
 
 
@@ -63,66 +58,68 @@ def _of_pydantic(details: ErrorDetails) -> _Finding:
     names = re.findall(r"'([^']*)'", str(context.get("expected")))
     in_words = IN_WORDS.get(context.get("pattern", ""))
     if place and place[-1] == "[key]":
-        return _Finding(place[:-1], "name", value, names or in_words)
-    if kind in (*_UNKNOWN, "missing", "wrong"):
-        return _Finding(place, "unknown" if kind in _UNKNOWN else kind, value, context)
+        name = str(place[-2])
+        facts = among(name, names) if names else {"expected": in_words}
+        return place[:-1], f"the name {name} is not possible", facts
+    if kind == "wrong":
+        at = (*place, context["field"]) if "field" in context else place
+        return at, context["what"], {fact: context.get(fact) for fact in ("found", "expected", "remedy")}
+    if kind in (*_UNKNOWN_TO, "missing"):
+        return place, _UNKNOWN if kind in _UNKNOWN_TO else _MISSING, {"found": value}
     if kind == "literal_error":
-        return _Finding(place, "choice", value, names)
+        return _not_possible(place, value, names)
     rephrased = re.sub(r"^(Input|String|Value) should (be |have )?", "", details["msg"])
     expected = _TYPES.get(re.sub("_(type|parsing|from_float)$", "", kind))
-    return _Finding(place, "type", value, expected or in_words or rephrased)
+    return _wrong(place, value, expected or in_words or rephrased)
 
 
 def _of_jsonschema(error: Any, schema: _JsonSchema) -> Iterator[_Finding]:
     place, kind = tuple(error.absolute_path), error.validator
     value, stated = error.instance, error.validator_value
-    if kind in _UNKNOWN:  # a field that failed for another reason counts as unevaluated too
-        yield from (_Finding((*place, name), "unknown", None) for name in value.keys() - _fields_at(schema, place))
+    if kind in _UNKNOWN_TO:  # a field that failed for another reason counts as unevaluated too
+        yield from (((*place, name), _UNKNOWN, {}) for name in value.keys() - _fields_at(schema, place))
     elif kind == "required":
-        yield from (_Finding((*place, name), "missing", value) for name in stated if name not in value)
+        yield from (((*place, name), _MISSING, {"found": value}) for name in stated if name not in value)
     elif kind == "enum":
-        yield _Finding(place, "choice", value, [str(name) for name in stated])
+        yield _not_possible(place, value, [str(name) for name in stated])
     elif kind in ("oneOf", "anyOf", "allOf", "not"):
-        yield _Finding(place, "shape", value)
+        yield _of_value(place, value, "none of the shapes that the standard allows")
     else:
         types = [stated] if isinstance(stated, str) else stated
-        expected = " or ".join(_TYPES.get(t, t) for t in types) if kind == "type" else f"{kind} {stated}"
-        yield _Finding(place, "type", value, expected)
+        yield _wrong(
+            place, value, " or ".join(_TYPES.get(t, t) for t in types) if kind == "type" else f"{kind} {stated}"
+        )
+
+
+def _not_possible(place: Place, value: Any, names: Collection[str]) -> _Finding:
+    facts = {"expected": listed(names), "remedy": did_you_mean(str(value), names)}
+    return _of_value(place, value, "a value that is not possible", **facts)
+
+
+def _wrong(place: Place, value: Any, expected: str) -> _Finding:
+    is_text = "text" in expected.split(" or ") and isinstance(value, (bool, int, float))
+    remedy = "Write it in quotes." if is_text else None
+    return _of_value(place, value, "a wrong value", expected=expected, remedy=remedy)
+
+
+def _of_value(place: Place, value: Any, what: str, **facts: str | None) -> _Finding:
+    """Values in secretive places are never shown."""
+    return place, f"{_named(place)} has {what}", {"found": None if is_secretive(place) else said(value), **facts}
 
 
 def _add(document: Document, schema: _JsonSchema, findings: Collection[_Finding]) -> None:
-    """Note them. Values in secretive places are never shown."""
-    unknown = [one.place for one in findings if one.kind == "unknown"]
-    for place, kind, value, expected in findings:
-        name, field = _named(place), str(place[-1]) if place else ""
-        found = None if is_secretive(place) else said(value)
-        known = sorted(_fields_at(schema, place[:-1])) if kind in ("unknown", "missing") else ()
-        if kind == "unknown":
-            document.refuse_unknown(place, f"the field {field} is unknown", field, known, found=None)
-        elif kind == "missing":
-            misspelt = [str(other[-1]) for other in unknown if other[:-1] == place[:-1]]
-            if field not in {close_match(other, known) for other in misspelt}:
-                found = listed(value) if isinstance(value, dict) else None
-                document.refuse(place, f"the field {field} is missing", found=found)
-        elif kind == "name":
-            is_list = isinstance(expected, list)
-            words, remedy = f"one of {listed(expected)}", did_you_mean(field, expected) if is_list else None
-            document.refuse(
-                place, f"the name {field} is not possible", expected=words if is_list else expected, remedy=remedy
-            )
-        elif kind == "choice":
-            what, remedy = f"{name} has a value that is not possible", did_you_mean(str(value), expected)
-            document.refuse(place, what, found=found, expected=listed(expected), remedy=remedy)
-        elif kind == "shape":
-            document.refuse(place, f"{name} has none of the shapes that the standard allows", found=found)
-        elif kind == "wrong":
-            at = (*place, expected["field"]) if "field" in expected else place
-            facts = {fact: expected.get(fact) for fact in ("found", "expected", "remedy")}
-            document.refuse(at, expected["what"], **facts)
-        else:
-            is_text = "text" in expected.split(" or ") and isinstance(value, (bool, int, float))
-            remedy = "Write it in quotes." if is_text else None
-            document.refuse(place, f"{name} has a wrong value", found=found, expected=expected, remedy=remedy)
+    unknown = [place for place, what, _ in findings if what == _UNKNOWN]
+    for place, what, facts in findings:
+        if what not in (_UNKNOWN, _MISSING):
+            document.refuse(place, what, **facts)
+            continue
+        field, known = str(place[-1]), sorted(_fields_at(schema, place[:-1]))
+        misspelt = [str(other[-1]) for other in unknown if other[:-1] == place[:-1]]
+        if what == _UNKNOWN:
+            document.refuse(place, f"the field {field} is unknown", **among(field, known))
+        elif field not in [close_match(name, known) for name in misspelt]:
+            found = listed(facts["found"]) if isinstance(facts["found"], dict) else None
+            document.refuse(place, f"the field {field} is missing", found=found)
 
 
 def _fields_at(schema: _JsonSchema, steps: Place) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,10 +92,15 @@ def load(conf_dir: Path, *, env: str = "local", lake: str | None = None) -> Conf
     sources = [(one, source) for one in folder.documents("sources") if (source := kinds.source_in(one))]
     contracts, is_whole = folder.contracts()
     graphs = folder.graphs()
-    crossing = Crossing(sources, contracts, is_whole, folder.path / "codes")
+    codes = sorted(path.stem for path in (folder.path / "codes").glob("*.csv"))
     # settings that are not valid are one error, not two
-    crossing.add_wrong(settings.pseudonyms is not None or found is None, folder.path / f"{env}.yml")
-    transforms = folder.transforms(settings, document, contracts, is_whole)
+    Crossing(sources, contracts, is_whole, codes).add_wrong(
+        settings.pseudonyms is not None or found is None, folder.path / f"{env}.yml"
+    )
+    before = len(folder.problems.found)
+    functions, transforms = imported(settings.transforms, folder.path.parent, document, folder.problems), NONE
+    if is_whole and len(folder.problems.found) == before:
+        transforms = Fitting(functions, [contract for _, contract in contracts], codes, folder.problems).transforms()
     folder.problems.raise_any()
     return Config(
         directory=folder.path,
@@ -177,20 +182,3 @@ class _Folder:
                 add_wrong_flow(document, name, graph)
                 graphs[name] = graph
         return graphs
-
-    def transforms(
-        self,
-        settings: Settings,
-        document: Document | None,
-        contracts: Sequence[tuple[Document, Contract]],
-        is_whole: bool,
-    ) -> Transforms:
-        """The company's functions, imported and held against the contracts, when these are all there to compare."""
-        before = len(self.problems.found)
-        found = imported(settings.transforms, self.path.parent, document, self.problems)
-        tables: dict[str, dict[str, Contract]] = {}
-        for _, contract in contracts:
-            tables.setdefault(contract.layer, {})[contract.table] = contract
-        if len(self.problems.found) > before or not is_whole:
-            return NONE
-        return Fitting(found, tables, self.path / "codes", self.problems).transforms()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from varve.config.documents import Document
 from varve.config.modules import Imported, beside, import_all, module_spec
-from varve.config.problems import Problems, among, from_here, listed
+from varve.config.problems import Problems, among, from_here, listed, repeated
 from varve.model.contract import Contract
 from varve.transforms import Conforming, Declared, Mart, Transforms
 
@@ -41,8 +41,8 @@ class Fitting:
     """Holds what was declared against the rest of the configuration."""
 
     imported: Imported
-    contracts: Mapping[str, Mapping[str, Contract]]  # by layer and table
-    codes_dir: Path
+    contracts: Sequence[Contract]
+    codes: Collection[str]
     problems: Problems
 
     def transforms(self) -> Transforms:
@@ -50,52 +50,38 @@ class Fitting:
         before, declared = len(self.problems.found), self.imported.declared
         conforming = [one for one in declared if isinstance(one, Conforming)]
         marts = [replace(one, code=self.imported.code(one.place.file)) for one in declared if isinstance(one, Mart)]
-        first: dict[str, Declared] = {}
-        for one in declared:
-            name = f"gold.{one.table}" if isinstance(one, Mart) else f"{one.entity} from {one.feed}"
-            if first.setdefault(name, one) != one:
-                place = first[name].place
-                self._refuse(
-                    one, f"{name} has two functions", found=f"first in {from_here(Path(place.file))}:{place.line}"
-                )
-        for conform in conforming:
-            self._add_wrong_conforming(conform)
+        names = [f"gold.{one.table}" if isinstance(one, Mart) else f"{one.entity} from {one.feed}" for one in declared]
+        for index, first in repeated(names):
+            place = declared[first].place
+            found = f"first in {from_here(Path(place.file))}:{place.line}"
+            self._refuse(declared[index], f"{names[index]} has two functions", found=found)
+        silver, gold = (sorted(c.table for c in self.contracts if c.layer == layer) for layer in ("silver", "gold"))
+        for one in conforming:
+            what = f"no contract describes silver.{one.entity}"
+            self._refuse_unknown(one, what, one.entity, silver, found=None)
+            for contract in self.contracts:
+                if (contract.layer, contract.table) == ("silver", one.entity):
+                    what, feeds = f"the contract of {one.entity} has no such feed", [f.bronze for f in contract.feeds]
+                    self._refuse_unknown(one, what, one.feed, feeds)
+                    self._add_wrong_signature(one, ["the bronze rows"])
+        inputs = [*(f"silver.{name}" for name in silver), *sorted(f"gold.{mart.table}" for mart in marts)]
         for mart in marts:
-            self._add_wrong_mart(mart, sorted(f"gold.{other.table}" for other in marts))
+            what = f"no contract describes gold.{mart.table}"
+            self._refuse_unknown(mart, what, mart.table, gold, found=None)
+            for table in mart.reads:
+                self._refuse_unknown(mart, f"the mart {mart.table} reads what is not there", table, inputs)
+            for name in mart.codes:
+                self._refuse_unknown(mart, f"the code list {name} is not there", name, self.codes, found=None)
+            self._add_wrong_signature(mart, [*mart.reads, *mart.codes])
         ordered = self._ordered(marts) if len(self.problems.found) == before else ()
         return Transforms({(one.entity, one.feed): one for one in conforming}, ordered)
 
     def _refuse(self, one: Declared, what: str, **said: Any) -> None:
         self.problems.add(Path(one.place.file), one.place.line, what, **said)
 
-    def _tables(self, layer: str) -> list[str]:
-        return sorted(self.contracts.get(layer, {}))
-
-    def _add_wrong_conforming(self, one: Conforming) -> None:
-        if one.entity not in self._tables("silver"):
-            what = f"no contract describes silver.{one.entity}"
-            self._refuse(one, what, **among(one.entity, self._tables("silver")))
-            return
-        feeds = [feed.bronze for feed in self.contracts["silver"][one.entity].feeds]
-        if one.feed not in feeds:
-            what = f"the contract of {one.entity} has no such feed"
-            self._refuse(one, what, found=one.feed, **among(one.feed, feeds))
-        self._add_wrong_signature(one, ["the bronze rows"])
-
-    def _add_wrong_mart(self, mart: Mart, marts: Sequence[str]) -> None:
-        if mart.table not in self._tables("gold"):
-            what = f"no contract describes gold.{mart.table}"
-            self._refuse(mart, what, **among(mart.table, self._tables("gold")))
-        known = [*(f"silver.{name}" for name in self._tables("silver")), *marts]
-        for table in mart.reads:
-            if table not in known:
-                what = f"the mart {mart.table} reads what is not there"
-                self._refuse(mart, what, found=table, **among(table, known))
-        lists = sorted(path.stem for path in self.codes_dir.glob("*.csv"))
-        for name in mart.codes:
-            if name not in lists:
-                self._refuse(mart, f"the code list {name} is not there", **among(name, lists))
-        self._add_wrong_signature(mart, [*mart.reads, *mart.codes])
+    def _refuse_unknown(self, one: Declared, what: str, name: str, known: Collection[str], **said: Any) -> None:
+        if name not in known:
+            self._refuse(one, what, **{"found": name, **among(name, known), **said})
 
     def _add_wrong_signature(self, one: Declared, given: Sequence[str]) -> None:
         """A function that cannot be called with what it is given, or would take one table for another."""

@@ -114,7 +114,7 @@ def may_pass_over(table: Tables, moment: datetime) -> bool:
 
 
 def ahead(table: Tables, changes: DataFrame) -> DataFrame:
-    """The changes that do not are before the horizon."""
+    """The changes that are not before the horizon."""
     found = of(table)
     return changes if found is None else changes.filter(~found.hides(table.policy))
 

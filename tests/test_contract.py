@@ -263,6 +263,35 @@ def test_a_zone_beside_an_offset_is_refused(here: Path) -> None:
     assert "found format yyyy-MM-dd HH:mmXXX; expected a format without an offset" in str(errors(conf))
 
 
+@pytest.mark.parametrize(
+    ("kind", "pattern", "expected"),
+    [
+        pytest.param(
+            "date", "yyyy-mm-dd",
+            "changed_at would be read wrongly: m is the minute: every date would be one of January; found format "
+            "yyyy-mm-dd. Write yyyy-MM-dd, which reads 2026-12-31.", id="minutes for months",
+        ),
+        pytest.param(
+            "timestamp", "HH:mm",
+            "changed_at would be read wrongly: a pattern without a year would give one of 1970; found format HH:mm",
+            id="no year",
+        ),
+        pytest.param(
+            "bigint", "epoch",
+            "the format of changed_at would be passed over; found bigint; expected date, timestamp or timestamp_ntz",
+            id="no time",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_format_is_refused_with_its_line(here: Path, kind: str, pattern: str, expected: str) -> None:
+    time = f"""
+      - name: changed_at
+        physicalType: {kind}
+        customProperties: [{{property: format, value: "{pattern}"}}]"""
+    conf = edited(here, SHOP_CLAIM, "    properties:", f"    properties:{time}")
+    assert errors(conf) == [f"conf/{SHOP_CLAIM}:13: {expected}"]
+
+
 def test_a_column_that_differs_in_case_only_is_named_twice(here: Path) -> None:
     conf = edited(here, CLAIM, "{name: updated_at,", "{name: Claim_Id,")
     expected = f"conf/{CLAIM}:19: the column Claim_Id occurs twice; found first as claim_id in line 18"

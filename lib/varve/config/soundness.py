@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from varve.config.documents import Document, Place
+from varve.config.patterns import example, wrong_pattern
 from varve.config.problems import repeated
 from varve.model.columns import RESERVED, RESERVED_IN_BRONZE
 from varve.model.contract import Column, Contract, HistoryRules
@@ -62,8 +63,21 @@ def _add_column(document: Document, at: Place, column: Column, layer: str) -> No
         document.refuse(at, zone, found=f"layer {layer}", expected="a zone in the contract of the bronze table")
     elif column.zone and column.type != "timestamp" and not column.is_exact_time:
         document.refuse(at, zone, found=column.type, expected="timestamp, or bigint with format timestamp")
-    elif column.zone and re.search("[VzOXx]", re.sub("'[^']*'", "", column.format or "")):
+    elif column.zone and re.search("[VzOXxZ]", re.sub("'[^']*'", "", column.format or "")):
         document.refuse(at, zone, found=f"format {column.format}", expected="a format without an offset")
+    if column.format is not None and not column.is_exact_time:
+        _add_format(document, (*at, "format"), column, column.format)
+
+
+def _add_format(document: Document, at: Place, column: Column, pattern: str) -> None:
+    if column.type not in ("date", "timestamp", "timestamp_ntz"):
+        what, expected = f"the format of {column.name} would be passed over", "date, timestamp or timestamp_ntz"
+        document.refuse(at, what, found=column.type, expected=expected)
+    elif wrong := wrong_pattern(pattern):
+        remedy = None if wrong.meant is None else f"Write {wrong.meant}, which reads {example(wrong.meant)}."
+        document.refuse(
+            at, f"{column.name} would be read wrongly: {wrong.what}", found=f"format {pattern}", remedy=remedy
+        )
 
 
 def _add_history(document: Document, rules: HistoryRules, types: Mapping[str, str]) -> None:

@@ -100,7 +100,7 @@ class BronzeLoad:
             lost = [number for number in lost if not self._is_let_go(number, remembered.get(number))]
         table = f"{LAYER}.{self.table}"
         found = [m for m in found if self.run.ledger.decisions.discarded(table, m.scope, m.id) is None]
-        parks = {m.number for m in found if m.status == "parked" or self._recording.drift(m).required}
+        parks = {m.number for m in found if m.status == "parked" or self._recording.drift(m).parks}
         if parks:
             catalog = self.dataset.catalog()
             gone = {m.number for m in found if m.number in parks and raw.replaced(m, catalog)}
@@ -296,9 +296,14 @@ class BronzeLoad:
                 task.parked(error)
 
     def _missing(self, manifest: Manifest) -> ParkedError:
+        difference = self._recording.drift(manifest)
+        if difference.unclear:
+            what, expected = "two of its columns could be one of the contract", difference.unclear
+        else:
+            what, expected = "required columns are missing", difference.required
         return ParkedError(
-            f"{manifest.origin.path} is parked: required columns are missing", where=f"{LAYER}.{self.table}",
-            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(self._recording.drift(manifest).required),
+            f"{manifest.origin.path} is parked: {what}", where=f"{LAYER}.{self.table}",
+            found=f"{', '.join(manifest.columns[:30])}", expected=", ".join(expected),
             remedy="Correct the contract, have it delivered again under the same name, or go on without it: "
             f'./spark-submit.sh bronze --discard {manifest.id} --reason "…"',
         )  # fmt: skip

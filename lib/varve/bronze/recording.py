@@ -11,8 +11,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from varve import raw
+from varve.bronze.drift import Drift, drift
 from varve.bronze.provenance import of_extracts
-from varve.bronze.typing import Drift, drift, rejects_of
+from varve.bronze.typing import rejects_of
 from varve.model.contract import Contract
 from varve.ops import tables
 from varve.raw import Manifest
@@ -67,7 +68,8 @@ class Recording:
             "added": (difference.added, "a new column", "none", added),
             "missing": (difference.missing, "none", "a column of the contract", "null"),
             "incompatible": (difference.required, "none", "a required column", "parked"),
-            "case": (difference.case, "other capital letters", "the contract's spelling", "rescued"),
+            "spelling": (difference.spelling, "another spelling", "the contract's", "taken for it"),
+            "unclear": (difference.unclear, "two columns that could be it", "one", "parked"),
         }
         for kind, (names, found, expected, action) in kinds.items():
             for name in names:

@@ -4,8 +4,7 @@ Text is read; what arrives typed is cast where the cast loses nothing (`exact`),
 one row out or one reject with a reason. What does not fit its column is null there and stands in `_rescued`, a JSON
 list of {field, value, reason}; the value is the text as received:
 
-    unknown field    no column of the contract is received under that name
-    wrong case       one is, but for capital letters
+    unknown field    no column of the contract is received under that name, see `drift`
     wrong type       the text is no value of the column's type
     precision        a number that has more digits than the type, null; a time that has more than microseconds, cut
     skipped time     a local time that its zone's clocks left out; taken as if they had not been put forward yet
@@ -24,6 +23,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from varve.bronze.drift import drift, spellings
 from varve.bronze.exact import TEXT, exact, text_of
 from varve.model.columns import PROVENANCE
 from varve.model.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract
@@ -50,35 +50,6 @@ class ScopeColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """How the columns received differ from the contract. Names as received."""
-
-    added: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()  # the contract can do without them
-    required: tuple[str, ...] = ()  # and without these it cannot: the extract is parked
-    case: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.missing or self.required or self.case)
-
-
-def drift(columns: Sequence[str], contract: Contract) -> Drift:
-    """Compare the names received with those of the contract. Order means nothing."""
-    received = set(columns)
-    expected = dict.fromkeys(c.received_as for c in contract.columns)  # two columns may be read from one field
-    twins = _twins(columns, contract)
-    absent = [name for name in expected if name not in received]
-    required = {c.received_as for c in contract.columns if c.required or c.key_position is not None}
-    needed = required.intersection(absent)
-    return Drift(
-        added=tuple(n for n in columns if n not in expected and n not in twins),
-        missing=tuple(n for n in absent if n not in needed),
-        required=tuple(n for n in absent if n in needed),
-        case=tuple(twins),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Typing:
     """The expressions that type one set of received columns: made once, used for every extract that has them."""
 
@@ -100,17 +71,18 @@ def typing_of(
 
     scope: the columns that hold country and entity; None where the whole extract has one; types: of c0 … cN, none when
     all are text."""
+    meant = spellings(columns, contract)
+    columns = [meant.get(name, name) for name in columns]
     kinds = dict(zip(columns, types or (TEXT,) * len(columns), strict=True))
     received = {name: F.col(f"c{index}") for index, name in enumerate(columns)}
     text = {name: value if kinds[name] == TEXT else text_of(value, kinds[name]) for name, value in received.items()}
     extra = _added_columns(columns, contract)
-    twins = _twins(columns, contract)
     known = {c.received_as for c in contract.columns}
     present = [c for c in contract.columns if c.received_as in text]
     exactly = {c.name: _exact(c, received[c.received_as], kinds[c.received_as]) for c in present}
     rescued = [_unfit(c, text[c.received_as], F.col(_typed(c)), is_text=exactly[c.name] is None) for c in present]
     rescued += [
-        F.when(text[name].isNotNull(), _entry(name, text[name], "wrong case" if name in twins else "unknown field"))
+        F.when(text[name].isNotNull(), _entry(name, text[name], "unknown field"))
         for name in columns
         if name not in known and name not in extra
     ]
@@ -185,13 +157,6 @@ def _scope(part: ScopeColumn, text: Mapping[str, Column]) -> Column:
     for value, own in part.names.items():
         name = F.when(text[part.column] == value, own).otherwise(name)
     return name
-
-
-def _twins(columns: Sequence[str], contract: Contract) -> dict[str, str]:
-    """Received name -> the contract's, where they differ in capital letters only and the right one did not come."""
-    absent = {c.received_as.lower(): c.received_as for c in contract.columns if c.received_as not in columns}
-    known = {c.received_as for c in contract.columns}
-    return {n: absent[n.lower()] for n in columns if n not in known and n.lower() in absent}
 
 
 def _added_columns(columns: Sequence[str], contract: Contract) -> dict[str, str]:

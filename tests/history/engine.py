@@ -14,6 +14,7 @@ from varve.history_table.folding import Fold
 from varve.history_table.snapshot_log import Snapshot
 from varve.history_table.snapshots import Comparison
 from varve.model.scope import Scope
+from varve.storage import plain
 from varve.storage.delta import Store
 
 from . import oracle
@@ -89,10 +90,11 @@ class Engine:
 
     @contextmanager
     def great(self) -> Iterator[None]:
-        """The path of great tables: open rows go on, and one MERGE exchanges what changes."""
+        """The path of great tables: Delta reads them, open rows go on, and one MERGE exchanges what changes."""
         with (
             patch.object(pending, "REWRITE_BELOW_ROWS", 0),
             patch.object(folding, "REWRITE_ABOVE_SHARE", 2),
+            patch.object(plain, "MOST_FILES", 0),
         ):
             yield
 

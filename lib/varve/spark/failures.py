@@ -8,7 +8,9 @@ from typing import Final
 
 from varve.model.errors import StorageError
 
-_LOST: Final = re.compile(r"FAILED_READ_FILE|FILE_NOT_EXIST|CANNOT_READ_FILE_FOOTER|FileNotFoundException")
+_LOST: Final = re.compile(
+    r"FAILED_READ_FILE|FILE_NOT_EXIST|PATH_NOT_FOUND|CANNOT_READ_FILE_FOOTER|FileNotFoundException"
+)
 _DATA_FILE: Final = re.compile(r"/(?P<layer>bronze|silver|gold|ops)/(?P<table>\w+)/(?P<file>[^\s'\",]*?\.parquet)")
 
 # What an expression raises for the values of a row, where Spark has wrapped it in a failed write.

@@ -114,6 +114,7 @@ def runtime_options(spark: Spark) -> dict[str, str]:
         # Delta
         "spark.databricks.delta.snapshotPartitions": "2",  # 50 tasks to replay a log of ten lines otherwise
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",  # VACUUM runs as many tasks; default 10,000
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": "100",  # paths; a listing of more is a job
         # Speed
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",  # few full partitions, not many empty ones

@@ -37,6 +37,7 @@ from varve.storage.commits import (
     writer_options,
 )
 from varve.storage.delta_log import DeltaLogs
+from varve.storage.plain import plain_files, read_plain
 from varve.storage.small_tables import MOST_RETRIES
 
 # Files below the first size are put together when there are several in a partition, up to the second [bytes].
@@ -69,12 +70,16 @@ class Store(DeltaLogs):
     # --- reading ----------------------------------------------------------------------------------------------
 
     def read(self, layer: str, table: str, *, version: int | None = None) -> DataFrame:
-        """The table, at a version when one is given."""
+        """The table, at a version when one is given: as it is now, whatever is committed while it is read."""
+        log, path = self._log(layer, table, version), self.path(layer, table)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
+        if log is not None and (paths := plain_files(log, path)) is not None:
+            with suppress(AnalysisException):  # a file is lost: Delta says which when it is opened
+                return read_plain(self.spark, log, path, paths)
         try:
-            return reader.load(self.path(layer, table))
+            return reader.load(path)
         except AnalysisException as error:
             raise StorageError(
                 "the table cannot be read",
@@ -92,9 +97,8 @@ class Store(DeltaLogs):
 
     def read_files(self, layer: str, table: str, files: Sequence[Mapping[str, Any]]) -> DataFrame:
         """The rows of some files of a table without deletion vectors. files: as `files` gives them, at least one."""
-        root = self.path(layer, table)
-        schema = self.read(layer, table).schema
-        return self.spark.read.schema(schema).option("basePath", root).parquet(*[f"{root}/{f['path']}" for f in files])
+        log = self._present(layer, table)
+        return read_plain(self.spark, log, self.path(layer, table), [str(file["path"]) for file in files])
 
     # --- writing ----------------------------------------------------------------------------------------------
 

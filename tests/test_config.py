@@ -82,6 +82,20 @@ def test_a_folder_without_settings_has_defaults(here: Path) -> None:
     assert len(settings.pseudonyms.keys["k1"].reveal()) == 64
 
 
+@pytest.mark.parametrize("sign", ["#", "?", "*", "[", "]", "{", "^", "|", "`", "%41"])
+def test_a_lake_in_a_folder_that_not_every_library_takes_is_refused(here: Path, sign: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"lake: the folder of the lake has a name.*expected a path without"
+    ) as refused:
+        load(edited(here), lake=f"my{sign}lake")
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "o'c", "50%", "R&D", "a+b", "(a)"])
+def test_a_lake_in_a_folder_with_another_name_is_taken(here: Path, name: str) -> None:
+    assert load(edited(here), lake=name).settings.lake == str(Path.cwd() / name)
+
+
 def test_lake_of_the_command_line_is_relative_to_where_one_stands(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conf = edited(here)
     (here / "elsewhere").mkdir()

@@ -9,6 +9,7 @@ import json
 import zipfile
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +41,7 @@ def zipped(**members: bytes) -> bytes:
     return out.getvalue()
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
 WIDE = ",".join(f"c{i}" for i in range(1000)).encode()
 
 
@@ -73,6 +75,9 @@ WIDE = ",".join(f"c{i}" for i in range(1000)).encode()
         ),
         pytest.param(gzip.compress(b"a\n1\n"), CSV, ["a"], [["1"]], id="gzip"),
         pytest.param(zipped(x_csv=b"a\n1\n"), CSV, ["a"], [["1"]], id="zip"),
+        pytest.param(gzip.compress(gzip.compress(b"a\n1\n")), CSV, ["a"], [["1"]], id="gzip in gzip"),
+        pytest.param(zipped(x_csv=gzip.compress(b"a\n1\n")), CSV, ["a"], [["1"]], id="gzip in zip"),
+        pytest.param(zipped(x_zip=zipped(x_csv=b"a\n1\n")), CSV, ["a"], [["1"]], id="zip in zip"),
         pytest.param(
             WIDE + b"\n" + WIDE + b"\n", CSV, WIDE.decode().split(","), [WIDE.decode().split(",")], id="1,000 columns"
         ),
@@ -121,6 +126,9 @@ def test_records(tmp_path: Path, content: bytes, form: Format, names: list[str],
         pytest.param(b'{"a":"\\ud800"}\n', NDJSON, "malformed JSON", id="half a surrogate pair"),
         pytest.param(b'{"a":"\\u0000"}\n', NDJSON, "NUL", id="nul in json"),
         pytest.param(b"[7]", JSON, "expected a JSON object, found number", id="array of numbers"),
+        pytest.param(b'{"a":' + DEEP + b"}\n", NDJSON, "nested too deeply", id="a value nested too deeply"),
+        pytest.param(b'{"a":1, "b":' + DEEP + b"}\n", NDJSON, "nested too deeply", id="the same, with blanks"),
+        pytest.param(b'{"a":' + DEEP[:-1] + b"}\n", NDJSON, "nested too deeply", id="the same, torn"),
     ],
 )
 def test_rejects(tmp_path: Path, content: bytes, form: Format, reason: str) -> None:
@@ -138,6 +146,14 @@ MANY = "".join(f"{i},value number {i}\n" for i in range(5000)).encode()
     [
         pytest.param(b"", CSV, "empty file: 0 bytes", id="empty"),
         pytest.param(gzip.compress(b""), CSV, "empty file: nothing inside", id="empty gzip"),
+        pytest.param(gzip.compress(zipped(x_csv=b"a\n1\n")), CSV, "a zip inside a gzip", id="zip in gzip"),
+        pytest.param(
+            reduce(lambda inner, _: gzip.compress(inner), range(4), b"a\n1\n"),
+            CSV,
+            "packed more than 3 times",
+            id="gzip four times",
+        ),
+        pytest.param(b'[{"a":' + DEEP + b"}]", JSON, "nested too deeply", id="a document nested too deeply"),
         pytest.param(b"\n\n", CSV, "empty file: blank lines only", id="blank"),
         pytest.param(gzip.compress(b"a,b\n" + MANY)[:-500], CSV, "cut off", id="truncated gzip"),
         pytest.param(

@@ -37,7 +37,7 @@ def exact(value: Column, kind: str, wanted: str) -> Column | None:
     """The value in the wanted type, null where it would not be the same; None where its text has to be read."""
     if wanted in ("date", "timestamp", "timestamp_ntz"):
         local = kind == "timestamp_ntz" and wanted == "timestamp"  # a time without a zone is UTC
-        return F.when(F.year(value).between(1, 9999), value.cast(wanted)) if kind == wanted or local else None
+        return in_range(value).cast(wanted) if kind == wanted or local else None
     if kind == wanted and kind in _SAME:
         return value
     if not (_is_number(kind) and _is_number(wanted)):
@@ -49,6 +49,11 @@ def exact(value: Column, kind: str, wanted: str) -> Column | None:
         return F.when(_back(near, kind) == value, near)
     near = value.try_cast(wanted)
     return near if kind in _INTEGERS else F.when(near.try_cast(kind) == value, near)
+
+
+def in_range(value: Column) -> Column:
+    """The date or time; null before year 1 and after 9999, in UTC, which Python and most databases cannot hold."""
+    return F.when(F.year(value).between(1, 9999), value)
 
 
 def _is_number(kind: str) -> bool:

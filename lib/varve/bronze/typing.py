@@ -24,7 +24,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from varve.bronze.drift import drift, spellings
-from varve.bronze.exact import TEXT, exact, text_of
+from varve.bronze.exact import TEXT, exact, in_range, text_of
 from varve.model.columns import PROVENANCE
 from varve.model.contract import AMBIGUOUS_TIME, SKIPPED_TIME, Contract
 from varve.model.contract import Column as Field
@@ -194,11 +194,12 @@ def _value(text: Column, field: Field) -> Column:
     if kind == "string":
         return text
     if kind == "date" and field.format:
-        return F.try_to_timestamp(text, F.lit(field.format)).cast("date")
+        return in_range(F.try_to_timestamp(text, F.lit(field.format)).cast("date"))
     if kind == "date":
-        return F.when(text.rlike(_DATE) | text.rlike(_MIDNIGHT), F.substring(text, 1, 10).try_cast("date"))
+        is_date = text.rlike(_DATE) | text.rlike(_MIDNIGHT)
+        return in_range(F.when(is_date, F.substring(text, 1, 10).try_cast("date")))
     if kind in ("timestamp", "timestamp_ntz"):
-        return _timestamp(text, field)
+        return in_range(_timestamp(text, field))
     if field.is_exact_time:
         return _nanoseconds(text, field)
     if kind in ("float", "double"):

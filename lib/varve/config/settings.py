@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from varve.config.documents import is_secretive
 from varve.config.secrets import EXPECTED, REFERENCE, Secret
 from varve.config.sources import absolute
+from varve.model.errors import ConfigError
 from varve.model.fields import Model, ModuleName, Name, wrong
 
 
@@ -98,9 +100,12 @@ class Settings(Model):
     def completed(self, folder: Path, env: str, lake: str | None) -> Settings:
         """These settings with an absolute lake, and for `local` with a key of its own when they name none.
 
-        folder: holds conf; lake: of the command line, relative to the current folder."""
+        folder: holds conf; lake: of the command line, relative to the current folder. Raises ConfigError for a lake
+        in a folder whose name not every library can take."""
         root = absolute(self.lake, folder) if lake is None else lake
-        root = root if "://" in root else str(Path(root).absolute())
+        if "://" not in root:
+            root = str(Path(root).absolute())
+            _refuse_impossible(root)
         pseudonyms = self.pseudonyms
         if pseudonyms is None and env == "local":
             pseudonyms = Pseudonyms(current="k1", keys={"k1": Secret("${local:pseudonym}")})
@@ -108,3 +113,12 @@ class Settings(Model):
             keys = {version: secret.in_lake(Path(root)) for version, secret in pseudonyms.keys.items()}
             pseudonyms = pseudonyms.model_copy(update={"keys": keys})
         return self.model_copy(update={"lake": root, "pseudonyms": pseudonyms})
+
+
+def _refuse_impossible(lake: str) -> None:
+    """Delta's libraries take a folder for a URL or a pattern where it has one of these."""
+    if found := re.search(r"[#?*^|`\\\[\]{}]|%[0-9A-Fa-f]{2}", lake):
+        raise ConfigError(
+            "the folder of the lake has a name that not every reader of Delta can take", where="lake", found=lake,
+            expected=f"a path without {found[0]}", remedy="Name another folder with --lake DIR.",
+        )  # fmt: skip

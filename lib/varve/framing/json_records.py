@@ -71,6 +71,8 @@ def _array(document: msgspec.Raw, path: str | None) -> list[msgspec.Raw]:
         raise FramingError(f"no array of records at {path or 'the top'}: {at} is {_kind(document)}") from error
     except msgspec.DecodeError as error:
         raise FramingError(f"cut off or malformed JSON: {error}") from error
+    except RecursionError as error:
+        raise FramingError("the JSON is nested too deeply to be read") from error
     except (KeyError, IndexError, ValueError) as error:
         raise FramingError(f"no array of records at {path}: {at} has no {error}") from error
 
@@ -96,6 +98,8 @@ def _record(position: int, text: str, columns: Columns, cut_off: str | None) -> 
         return FramedRecord(position, text, reason=f"expected a JSON object, found {found}")
     except (msgspec.DecodeError, UnicodeError) as error:
         return FramedRecord(position, text, reason=cut_off or f"malformed JSON: {error}")
+    except RecursionError:
+        return FramedRecord(position, text, reason="nested too deeply to be read")
     if any("\0" in v for v in values if v):
         return FramedRecord(position, text, reason="the record holds a NUL character")
     return FramedRecord(position, text, values)

@@ -8,13 +8,14 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from varve.framing.record import FramingError
 
 LONGEST_RECORD: Final = 64 * 2**20  # [bytes] a torn quote must not swallow the memory
+_MOST_LAYERS: Final = 3  # of gzip or zip inside one another
 
 _PACKED: Final = {
     b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf\x27\x1c": "7z",
@@ -24,27 +25,38 @@ _PACKED: Final = {
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes inside a file: gzip and zip are recognised by their first bytes, whatever the name says.
+    """The bytes inside a file: gzip and zip are recognised by their first bytes, whatever the name says, and what was
+    packed twice is unpacked twice.
 
     Raises FramingError, also while the stream is read."""
     try:
-        with path.open("rb") as raw:
-            start = raw.read(16)
-            raw.seek(0)
-            if start.startswith(b"\x1f\x8b"):
-                with gzip.GzipFile(fileobj=raw) as stream:
-                    yield _not_packed(stream)  # type: ignore[arg-type]
-            elif start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-                with zipfile.ZipFile(raw) as archive, archive.open(_only_member(archive)) as stream:
-                    yield _not_packed(stream)
+        with ExitStack() as layers:
+            stream: IO[bytes] = layers.enter_context(path.open("rb"))
+            for _ in range(_MOST_LAYERS + 1):
+                start = stream.read(16)
+                stream.seek(0)
+                if start.startswith(b"\x1f\x8b"):
+                    stream = cast(IO[bytes], layers.enter_context(gzip.GzipFile(fileobj=stream, mode="rb")))
+                elif start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+                    stream = layers.enter_context(_member(layers, stream))
+                else:
+                    break
             else:
-                yield _not_packed(raw)
+                raise FramingError(f"the file is packed more than {_MOST_LAYERS} times, one inside another")
+            yield _not_packed(stream)
     except EOFError as error:
         raise FramingError(f"cut off: the compressed data ends too early ({error})") from error
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise FramingError(f"damaged gzip or zip: {error}") from error
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise FramingError(f"damaged or unreadable zip, maybe cut off: {error}") from error
+
+
+def _member(layers: ExitStack, stream: IO[bytes]) -> IO[bytes]:
+    if isinstance(stream, gzip.GzipFile):
+        raise FramingError("the file is a zip inside a gzip: deliver one of them")  # whose end is not at hand
+    archive = layers.enter_context(zipfile.ZipFile(stream))
+    return archive.open(_only_member(archive))
 
 
 def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:

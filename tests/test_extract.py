@@ -107,6 +107,39 @@ def test_without_a_date_the_file_speaks_for_its_time(lake_dir: Path, inbox: Path
     assert first.as_of < second.as_of <= datetime.now(UTC), "a time in the future is not believed"
 
 
+# (files as they arrive: name, content, when it was written), how many land each time, part of what the last one says
+OPEN, CLOSED = "k,v\n1,open\n", "k,v\n1,closed\n"
+UNDATED = [
+    pytest.param([("1.csv", OPEN, 1), ("2.csv", CLOSED, 2), ("3.csv", OPEN, 3)], [1, 1, 1],
+                 "3.csv has the bytes of 1.csv, which is not the last: loaded as newer", id="open, closed, open again"),
+    pytest.param([("1.csv", OPEN, 1), ("1.csv", CLOSED, 2), ("1.csv", OPEN, 3)], [1, 1, 1],
+                 "1.csv has the bytes of 1.csv", id="the same under one name"),
+    pytest.param([("1.csv", OPEN, 1), ("2.csv", OPEN, 2)], [1, 1], None, id="nothing has changed since"),
+    pytest.param([("1.csv", OPEN, 1), ("1.csv", OPEN, 2)], [1, 1], None, id="delivered again under its name"),
+    pytest.param([("1.csv", OPEN, 1), ("old/1.csv", OPEN, 1)], [1, 0], "old/1.csv is a copy", id="copied or moved"),
+    pytest.param([("1.csv", OPEN, 1), ("2.csv", CLOSED, 2), ("1 (1).csv", OPEN, 1)], [1, 1, 0], "1 (1).csv is a copy",
+                 id="a copy of one that is not the last"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arrivals", "expected", "said"), UNDATED)
+def test_without_dates_bytes_that_come_again_later_are_a_delivery(
+    lake_dir: Path, inbox: Path, arrivals: list[tuple[str, str, int]], expected: list[int], said: str | None
+) -> None:
+    dataset = dataset_of(files(inbox, path="**/*.csv"), CONTRACT)
+    found = []
+    for name, content, written in arrivals:
+        os.utime(write(inbox / name, content), (written * 1e9, written * 1e9))
+        with raw.publishing(raw_of(lake_dir)) as publisher:
+            plan = CONNECTORS["files"].plan(dataset, publisher, expected=False)
+            found.append([m for take in plan.takes if (m := take.land()) is not None])
+        again = planned(lake_dir, dataset)
+        assert [take.land() for take in again.takes] == [None] * len(again.takes), "nothing lands a second time"
+    assert [len(landed) for landed in found] == expected
+    assert len({m.id for landed in found for m in landed}) == sum(expected)
+    assert [note for note in plan.notes if said and said in note] if said else plan.notes == []
+
+
 @pytest.mark.parametrize(
     ("name", "note"),
     [

@@ -38,15 +38,17 @@ def extract(
             return
         for scope, takes in groupby(sorted(plan.takes, key=lambda take: take.scope), key=lambda take: take.scope):
             with ledger.task("extract", table, scope, keep_going=True) as task:
-                _land(task, list(takes))
+                _land(task, list(takes), plan.notes)
     if not plan.takes:
         with ledger.task("extract", table) as task:
             task.skip("; ".join(plan.notes) or "nothing new")
     _remind(ledger, table, publisher)
 
 
-def _land(task: Task, takes: Sequence[Take]) -> None:
-    """Land the takes of one scope in their order; a parked one does not stop the next."""
+def _land(task: Task, takes: Sequence[Take], notes: list[str]) -> None:
+    """Land the takes of one scope in their order; a parked one does not stop the next.
+
+    notes: what planning and landing say; the first task says it."""
     landed = [manifest for take in takes if (manifest := take.land()) is not None]
     for manifest in landed:
         task.input(manifest.id)
@@ -55,7 +57,10 @@ def _land(task: Task, takes: Sequence[Take]) -> None:
         size = sum(file.bytes for file in manifest.files)
         task.row = replace(task.row, rows_out=task.row.rows_out + manifest.rows, bytes=task.row.bytes + size)
     if not landed:
-        task.skip()
+        task.skip("; ".join(notes) or "nothing new")
+    elif notes:
+        task.note("; ".join(notes))
+    notes.clear()
     if parked := [m for m in landed if m.status == "parked"]:
         task.parked(raw.parked_error(parked))
 

@@ -51,6 +51,8 @@ class Known:
 
     last: dict[str, Published] = field(default_factory=dict)
     identities: set[Identity] = field(default_factory=set)
+    newest: dict[tuple[str | None, Scope], Published] = field(default_factory=dict)  # the last one of each date, scope
+    _undated: dict[tuple[str, int, Scope], str] = field(default_factory=dict)  # digest, time written, scope -> path
     windows: dict[Scope, Published] = field(default_factory=dict)  # incremental: the last one of each scope
 
     @classmethod
@@ -65,6 +67,9 @@ class Known:
         """Remember one more delivery, the last one of its path from now on."""
         self.last[manifest.origin.path] = manifest
         self.identities.add(_identity(manifest))
+        self.newest[manifest.declared, manifest.scope] = manifest
+        if manifest.declared is None:
+            self._undated[_written(manifest)] = manifest.origin.path
         if manifest.bounds is not None and manifest.status == "landed":
             self.windows[manifest.scope] = manifest
 
@@ -97,6 +102,25 @@ class Known:
         same = _identity(delivery)
         return same in self.identities if last is None else same == _identity(last)
 
+    def is_copy(self, delivery: Manifest) -> bool:
+        """Whether a file is a copy of one that was extracted: the same bytes for the same date, see `is_known`.
+
+        Without dates those are copies that were written at the same time. The same bytes written later are a delivery:
+        what was closed may be open again."""
+        if delivery.declared is not None:
+            return self.is_known(delivery)
+        last = self.last.get(delivery.origin.path)
+        return _written(delivery) in self._undated if last is None else _written(delivery) == _written(last)
+
+    def came_earlier(self, delivery: Manifest) -> str | None:
+        """The path under which the bytes of an undated file came before the last delivery; None when they did not, or
+        are those of the last one."""
+        last = self.newest.get((delivery.declared, delivery.scope))
+        if delivery.declared is not None or last is None or last.origin.sha256 == delivery.origin.sha256:
+            return None
+        digests = ((digest, path) for (digest, _, scope), path in self._undated.items() if scope == delivery.scope)
+        return next((path for digest, path in digests if digest == delivery.origin.sha256), None)
+
     def has_same_bytes(self, delivery: Manifest) -> bool:
         """Whether the same bytes came before for the same date, under whatever name."""
         return _identity(delivery) in self.identities
@@ -109,6 +133,10 @@ class Known:
 
 def _identity(delivery: Published) -> Identity:
     return (delivery.origin.sha256, delivery.declared, delivery.scope)
+
+
+def _written(delivery: Published) -> tuple[str, int, Scope]:
+    return (delivery.origin.sha256, delivery.origin.mtime_ns, delivery.scope)
 
 
 def sha256(path: Path) -> str:

@@ -65,7 +65,8 @@ class FilesConnector(Connector):
 
 @dataclass(frozen=True, slots=True)
 class FileTake:
-    """One file to land, if nothing like it was taken before. fault: why it is parked without a look inside."""
+    """One file to land, if nothing like it was taken before. notes: gets what is said of it; fault: why it is parked
+    without a look inside."""
 
     publisher: Publisher
     known: Known
@@ -75,6 +76,7 @@ class FileTake:
     stamp: Stamp
     declared: str | None
     scope: Scope
+    notes: list[str]
     fault: str | None = None
 
     @property
@@ -92,8 +94,14 @@ class FileTake:
         with self.publisher.landing(self._draft("")) as landing:
             digest = landing.receive(self.path)
             known = self._draft(digest)
-            if Stamp.of(self.path) != self.stamp or self.known.is_known(known):
+            if Stamp.of(self.path) != self.stamp:
+                self.notes.append(f"{self.relative} is being written: left for the next run")
                 return None
+            if self.known.is_copy(known):
+                self.notes.append(f"{self.relative} is a copy of a delivery that came before: left out")
+                return None
+            if earlier := self.known.came_earlier(known):
+                self.notes.append(f"{self.relative} has the bytes of {earlier}, which is not the last: loaded as newer")
             kept = landing.keep(known)
             landed = landing.publish(
                 parked(known, self.fault) if self.fault is not None else self._framed(kept, landing, known)
@@ -107,7 +115,9 @@ class FileTake:
             self.dataset, self.scope, "", self.stamp.origin(self.relative, digest), declared=self.declared,
             as_of=self.as_of, started=datetime.now(UTC),
         )  # fmt: skip
-        before = self.known.last_id(self.relative) if self.known.has_same_bytes(known) else None
+        before = None
+        if self.known.has_same_bytes(known):
+            before = self.known.last_id(self.relative) or str(self.stamp.mtime_ns)
         names = (self.dataset.source, self.dataset.name, str(self.scope))
         return msgspec.structs.replace(known, id=extract_id(*names, digest, self.declared, before))
 
@@ -144,7 +154,7 @@ def _plan(dataset: Dataset, source: FilesSource, publisher: Publisher, *, expect
         except BadDate as error:
             fault = str(error)
         scope = folder_scope(dataset.scope, relative)
-        takes.append(FileTake(publisher, memory, dataset, path, relative, stamp, declared, scope, fault))
+        takes.append(FileTake(publisher, memory, dataset, path, relative, stamp, declared, scope, notes, fault))
     takes.sort(key=lambda take: (take.as_of, take.relative))
     return Plan(takes, notes)
 

@@ -148,7 +148,7 @@ def summary(report: Report) -> RenderableType:
         seconds = f"{step.seconds:.1f}" if step.attempts else ""
         result = Padding(Text(_result(step, totals), style=_STYLE[step.state]), (0, 0, 0, 1))
         table.add_row(step.task, *_numbers(totals), seconds, result)
-    problems = [line for step in report.steps for line in _problems(step, report)]
+    problems = [line for step in report.steps for line in (*_problems(step, report), *_remarks(step, report))]
     if hidden := problems[_SHOWN:]:
         query = f"select * from ops.runs where run_id = '{report.run_id}'"
         problems[_SHOWN:] = [Text(f'and {len(hidden)} more: ./spark-submit.sh sql "{query}"\n')]
@@ -193,9 +193,17 @@ def _problems(step: Step, report: Report) -> Iterator[RenderableType]:
         yield paragraph(row.status, where, text, remedy or (_AGAIN if step.code == 4 else None))
 
 
+def _remarks(step: Step, report: Report) -> Iterator[RenderableType]:
+    """What an extract left out, or took although it looks old, and why."""
+    for row in report.last_rows(step.task):
+        if row.step == "extract" and row.scope and row.status in ("done", "skipped") and row.reason != "nothing new":
+            where = "  ".join(part for part in (row.task, row.table_name, row.scope) if part)
+            yield from [paragraph("note", where, row.reason, None)] if row.reason else ()
+
+
 def paragraph(status: str, where: str, text: str, remedy: str | None) -> RenderableType:
     """What waits or failed: where, why, and what to do about it."""
-    style = "yellow" if status == "parked" else "bold red"
+    style = {"parked": "yellow", "note": "bold"}.get(status, "bold red")
     lines: list[RenderableType] = [
         Text.assemble((f"{status:<8}", style), where),
         Padding(Text(text), (0, 0, 0, 8), expand=False),

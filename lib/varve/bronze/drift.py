@@ -41,15 +41,13 @@ class Drift:
 def drift(columns: Sequence[str], contract: Contract) -> Drift:
     """Compare the names received with those of the contract. Order means nothing."""
     expected = dict.fromkeys(c.received_as for c in contract.columns)  # two columns may be read from one field
-    meant = spellings(columns, contract)
+    meant, unclear = _matches(columns, contract)
+    doubtful = {_letters(name) for name in unclear}
     received = {meant.get(name, name) for name in columns}
-    candidates = _candidates(columns, contract)
-    unclear = [name for name, found in candidates.items() if len(found) > 1]
     absent = [name for name in expected if name not in received and name not in unclear]
     required = {c.received_as for c in contract.columns if c.required or c.key_position is not None}
-    doubtful = {name for found in candidates.values() for name in found}
     return Drift(
-        added=tuple(n for n in columns if n not in expected and n not in doubtful),
+        added=tuple(n for n in columns if n not in expected and n not in meant and _letters(n) not in doubtful),
         missing=tuple(n for n in absent if n not in required),
         required=tuple(n for n in absent if n in required),
         spelling=tuple(meant),
@@ -59,22 +57,29 @@ def drift(columns: Sequence[str], contract: Contract) -> Drift:
 
 def spellings(columns: Iterable[str], contract: Contract) -> Mapping[str, str]:
     """Received name -> the contract's, of those that are columns of the contract in another spelling."""
-    return {found[0]: name for name, found in _candidates(columns, contract).items() if len(found) == 1}
+    return _matches(columns, contract)[0]
 
 
-def _candidates(columns: Iterable[str], contract: Contract) -> dict[str, list[str]]:
-    """Columns of the contract that did not come under their exact names -> received names that could be they."""
+def _matches(columns: Iterable[str], contract: Contract) -> tuple[dict[str, str], list[str]]:
+    """Received name -> the contract's, of those in another spelling; and the contract's names that several could be, or
+    that one could be as well as another."""
     expected, columns = {c.received_as for c in contract.columns}, list(columns)
-    absent: dict[str, list[str]] = {}
-    for name in sorted(expected.difference(columns)):
-        absent.setdefault(_letters(name), []).append(name)
+    others = _by_letters(name for name in columns if name not in expected)
+    meant, unclear = dict[str, str](), list[str]()
+    for letters, names in _by_letters(sorted(expected.difference(columns))).items():
+        received = others.get(letters, ())
+        if len(names) == len(received) == 1:
+            meant[received[0]] = names[0]
+        elif received:
+            unclear += names
+    return meant, unclear
+
+
+def _by_letters(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for received in columns:
-        names = absent.get(_letters(received), ()) if received not in expected else ()
-        for name in names:
-            found.setdefault(name, []).append(received)
-    # a received name that could be two columns of the contract is neither of them for sure
-    return {name: received if len(absent[_letters(name)]) == 1 else received * 2 for name, received in found.items()}
+    for name in names:
+        found.setdefault(_letters(name), []).append(name)
+    return found
 
 
 def _letters(name: str) -> str:

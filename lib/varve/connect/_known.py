@@ -12,6 +12,7 @@ from varve.model.scope import Scope
 from varve.raw import Manifest, Origin, Published
 
 Identity = tuple[str, str | None, Scope]  # digest, declared date and scope of a delivery
+Written = tuple[str, int, Scope]  # digest, mtime [ns] and scope of one without a date
 
 _RACY_NS: Final = 2_000_000_000  # a file changed this shortly before it was read may change again in the same tick
 
@@ -51,9 +52,9 @@ class Known:
 
     last: dict[str, Published] = field(default_factory=dict)
     identities: set[Identity] = field(default_factory=set)
-    newest: dict[tuple[str | None, Scope], Published] = field(default_factory=dict)  # the last one of each date, scope
-    _undated: dict[tuple[str, int, Scope], str] = field(default_factory=dict)  # digest, time written, scope -> path
     windows: dict[Scope, Published] = field(default_factory=dict)  # incremental: the last one of each scope
+    undated: dict[Written, str] = field(default_factory=dict)  # files without a date -> path
+    newest: dict[Scope, Published] = field(default_factory=dict)  # the last one of these
 
     @classmethod
     def of(cls, published: Iterable[Published]) -> Known:
@@ -67,9 +68,9 @@ class Known:
         """Remember one more delivery, the last one of its path from now on."""
         self.last[manifest.origin.path] = manifest
         self.identities.add(_identity(manifest))
-        self.newest[manifest.declared, manifest.scope] = manifest
         if manifest.declared is None:
-            self._undated[_written(manifest)] = manifest.origin.path
+            self.undated[_written(manifest)] = manifest.origin.path
+            self.newest[manifest.scope] = manifest
         if manifest.bounds is not None and manifest.status == "landed":
             self.windows[manifest.scope] = manifest
 
@@ -110,16 +111,17 @@ class Known:
         if delivery.declared is not None:
             return self.is_known(delivery)
         last = self.last.get(delivery.origin.path)
-        return _written(delivery) in self._undated if last is None else _written(delivery) == _written(last)
+        return _written(delivery) in self.undated if last is None else _written(delivery) == _written(last)
 
     def came_earlier(self, delivery: Manifest) -> str | None:
-        """The path under which the bytes of an undated file came before the last delivery; None when they did not, or
-        are those of the last one."""
-        last = self.newest.get((delivery.declared, delivery.scope))
-        if delivery.declared is not None or last is None or last.origin.sha256 == delivery.origin.sha256:
+        """The path under which the bytes of a file without a date came before the last delivery; None when they did
+        not, or are those of the last one."""
+        last, digest = self.newest.get(delivery.scope), delivery.origin.sha256
+        if delivery.declared is not None or last is None or last.origin.sha256 == digest:
             return None
-        digests = ((digest, path) for (digest, _, scope), path in self._undated.items() if scope == delivery.scope)
-        return next((path for digest, path in digests if digest == delivery.origin.sha256), None)
+        return next(
+            (p for (one, _, scope), p in self.undated.items() if (one, scope) == (digest, delivery.scope)), None
+        )
 
     def has_same_bytes(self, delivery: Manifest) -> bool:
         """Whether the same bytes came before for the same date, under whatever name."""
@@ -135,7 +137,7 @@ def _identity(delivery: Published) -> Identity:
     return (delivery.origin.sha256, delivery.declared, delivery.scope)
 
 
-def _written(delivery: Published) -> tuple[str, int, Scope]:
+def _written(delivery: Published) -> Written:
     return (delivery.origin.sha256, delivery.origin.mtime_ns, delivery.scope)
 
 

@@ -198,7 +198,8 @@ def _remarks(step: Step, report: Report) -> Iterator[RenderableType]:
     for row in report.last_rows(step.task):
         if row.step == "extract" and row.scope and row.status in ("done", "skipped") and row.reason != "nothing new":
             where = "  ".join(part for part in (row.task, row.table_name, row.scope) if part)
-            yield from [paragraph("note", where, row.reason, None)] if row.reason else ()
+            if row.reason:
+                yield paragraph("note", where, row.reason, None)
 
 
 def paragraph(status: str, where: str, text: str, remedy: str | None) -> RenderableType:

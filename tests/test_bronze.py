@@ -204,6 +204,26 @@ def test_scope_from_a_column_and_columns_that_grow(spark: SparkSession) -> None:
     assert "z" in frame.collect()[1]["_rescued"], "a name that is taken stays in _rescued"
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("1003.0", 1003, id="as a spreadsheet writes it"),
+        pytest.param("1003.000", 1003, id="more zeros"),
+        pytest.param("-7.0", -7, id="negative"),
+        pytest.param("1003.5", None, id="another number"),
+        pytest.param("1,003", None, id="a comma may be either mark"),
+        pytest.param(".0", None, id="no digit"),
+    ],
+)
+def test_another_spelling_of_a_key_is_that_key(spark: SparkSession, text: str, key: int | None) -> None:
+    of = contract(Column("id", "bigint", key_position=1), Column("v", "bigint"))
+    found = typed(records(spark, [text, "1.0"]), of, "id", "v")
+    [row] = found.collect()
+    assert row["id"] == key
+    assert (row["_reason"] is None) == (key is not None)
+    assert row["v"] is None, "of other columns the type is strict"
+
+
 def test_a_thousand_columns(spark: SparkSession) -> None:
     columns = [Column(f"v{i}", "bigint" if i % 2 else "string") for i in range(1000)]
     frame = records(spark, ["15"] * 1000, ["x"] * 1000)

@@ -102,6 +102,14 @@ class Shop:
         )  # fmt: skip
         return manifest.id
 
+    def unread(self, manifest: str, scope: Scope) -> None:
+        """Bronze has rejected a record of the picture."""
+        reject = {
+            "table_name": "bronze.core_customer", "scope_country": scope.country, "scope_entity": scope.entity,
+            "stage": "bronze", "manifest": manifest, "rule": "key",
+        }  # fmt: skip
+        tables.append(self.lake.root, tables.REJECTS, [reject])
+
     def silver(self, decision: SnapshotDecision | None = None, *scopes: Scope, folds: bool = True) -> None:
         with self.lake.ledger.within("silver"):
             load_entity(self.load(), wanted=frozenset(scopes), decision=decision, folds=folds)
@@ -218,6 +226,32 @@ def test_an_empty_snapshot_is_parked_by_the_guard(shop: Shop) -> None:
         shop.silver()
     assert [shop.lake.store.version("silver", table) for table in ("customer", "customer_changes")] == before
     assert shop.open_rows() == {"north": ["a"], "south": ["a"], "west": ["a"]}
+
+
+def test_a_key_that_cannot_be_read_is_not_an_absent_one(shop: Shop) -> None:
+    """Of north one record has no key that bronze can read, of the others all have one."""
+    shop.contract = replace(CUSTOMER, guard=Guard(max_deleted_share=1.0))
+    shop.bronze(1, *everywhere("a", "b"))
+    shop.bronze(2, *everywhere("a"))
+    shop.unread("m2", NORTH)
+    with pytest.raises(ParkedError, match="the key of 1 of its records cannot be read") as parked:
+        shop.silver()
+    assert parked.value.exit_code == 3
+    assert shop.open_rows() == {"north": ["a", "b"], "south": ["a"], "west": ["a"]}
+    shop.silver(SnapshotDecision("accept", "b is gone, the source says so"), NORTH)
+    assert shop.open_rows()["north"] == ["a"]
+
+    shop.bronze(3, *everywhere("a", "c"))
+    shop.unread("m3", SOUTH)
+    shop.silver()
+    assert shop.open_rows()["south"] == ["a", "c"], "no key is missing, so that nothing has to be proved"
+
+    shop.bronze(4, *everywhere("a"))
+    shop.unread("m4", Scope("ES", "_unknown"))
+    since = len(shop.lake.ledger.rows)
+    with pytest.raises(ParkedError):
+        shop.silver()
+    assert set(shop.statuses(since).values()) == {"parked"}, "a record without a scope may be of any"
 
 
 def test_a_snapshot_without_a_place_in_the_order_can_be_discarded(shop: Shop) -> None:

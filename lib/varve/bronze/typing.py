@@ -35,6 +35,7 @@ _MIDNIGHT: Final = r"^\d{4}-\d{2}-\d{2}[T ]00:00(:00(\.0+)?)?Z?$"
 _ZONE: Final = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))"
 _TIMESTAMP: Final = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?%s)?$"
 _FLOAT: Final = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI]nf(inity)?|[nN]a[nN])$"
+_WHOLE: Final = r"^([+-]?\d+)\.0+$"
 _FINER: Final = r"\d:\d{2}\.\d{6}\d*[1-9]"  # a seventh digit of the second, or a later one, that is not zero
 _FINER_THAN_NANOSECONDS: Final = r"\d:\d{2}\.\d{9}\d*[1-9]"
 _BEYOND_MICROSECONDS: Final = r"\d:\d{2}\.\d{6}(\d{1,3})"
@@ -210,6 +211,8 @@ def _value(text: Column, field: Field) -> Column:
         return F.when(_decimal_fits(text, kind), text.try_cast(kind))
     if kind == "binary":
         return F.try_to_binary(text, F.lit("hex"))
+    if field.key_position is not None and kind in ("tinyint", "smallint", "int", "bigint"):
+        text = F.regexp_replace(text, _WHOLE, "$1")  # another spelling of the same key
     return text.try_cast(kind)
 
 

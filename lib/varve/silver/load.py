@@ -183,7 +183,7 @@ class EntityLoad:
             return {}
         rows = self.conformed(window).persist()
         try:
-            tallies = self.tallies(rows)
+            tallies = self.tallies(rows, window)
             comparison = self.compare(window, rows, tallies)
             passed = [s for s in window.scopes if judge(s, self.verdict(comparison, s, tallies.get(s, Tally())))]
             if len(passed) == len(window.scopes):
@@ -314,8 +314,10 @@ class EntityLoad:
         rows = [contradiction(one, table=self.table, batch=batch, run_id=run_id, at=now) for one in statements]
         tables.append(self.run.root, tables.REJECTS, rows)
 
-    def tallies(self, rows: DataFrame) -> dict[Scope, Tally]:
-        """Per scope, in one job: rows, rejected rows, and how often each rule was broken."""
+    def tallies(self, rows: DataFrame, snapshot: Window | None = None) -> dict[Scope, Tally]:
+        """Per scope, in one job: rows, rejected rows, and how often each rule was broken.
+
+        snapshot: whose rows they are: records of it that bronze rejected are counted too."""
         rules = F.transform(quality.FAILED, lambda one: F.concat(F.lit("e:"), one["rule"]))
         warned = F.transform(quality.WARNED, lambda one: F.concat(F.lit("w:"), one))
         counted = rows.select(
@@ -324,15 +326,31 @@ class EntityLoad:
         found: dict[Scope, dict[str, int]] = {}
         for row in counted.groupBy(*SCOPE_COLUMNS, "what").count().collect():
             found.setdefault(Scope(row.scope_country, row.scope_entity), {})[row.what] = row["count"]
+        unread = {} if snapshot is None else self._unread(snapshot)
+        for scope in unread:
+            found.setdefault(scope, {"rows": 0})
         return {
             scope: Tally(
                 rows=what["rows"],
                 rejected=what.get("rejected", 0),
+                unread=unread.get(scope, 0),
                 errors={rule[2:]: n for rule, n in sorted(what.items()) if rule.startswith("e:")},
                 warnings={rule[2:]: n for rule, n in sorted(what.items()) if rule.startswith("w:")},
             )
             for scope, what in found.items()
         }
+
+    def _unread(self, snapshot: Window) -> dict[Scope, int]:
+        """Records of a snapshot that bronze rejected, per scope; one whose scope cannot be read may be of any."""
+        found = tables.rows(
+            self.run.root, tables.REJECTS, columns=SCOPE_COLUMNS,
+            where=f"table_name = 'bronze.{snapshot.feed.bronze}' and manifest = '{snapshot.manifest.id}' "
+            "and stage = 'bronze'",
+        )  # fmt: skip
+        scopes = [Scope(row["scope_country"], row["scope_entity"]) for row in found]
+        anywhere = sum(scope not in snapshot.all_scopes for scope in scopes)
+        counted = {scope: scopes.count(scope) + anywhere for scope in snapshot.scopes}
+        return {scope: unread for scope, unread in counted.items() if unread}
 
 
 def _bronze(window: Window) -> str:

@@ -113,7 +113,7 @@ def _snapshot(load: EntityLoad, window: Window, rows: DataFrame, reason: str, ac
     ]
     sequence = 1 + max((r.sequence for r in known if isinstance(r.sequence, int)), default=0)
     is_new = _waits(load.loaded(), window)
-    tallies = load.tallies(rows)
+    tallies = load.tallies(rows, window)
     comparison = load.compare(
         window,
         rows,

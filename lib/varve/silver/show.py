@@ -50,7 +50,7 @@ def _snapshot(load: EntityLoad, window: Window) -> _Preview:
         refused = ((str(scope), *["-"] * 5, f"parks it: {final.refusal}") for scope in window.scopes)
         return _Preview(tuple(refused), ())
     rows = load.conformed(window).persist()
-    tallies = load.tallies(rows)
+    tallies = load.tallies(rows, window)
     comparison = load.compare(window, rows, tallies)
     lines = []
     for scope in window.scopes:

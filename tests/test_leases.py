@@ -141,7 +141,11 @@ class House(Stranger):
         write_contract(conf, "ticket", facts, columns)
 
     def second_day(self) -> None:
-        text = "ticket_id,city,cents,colour\n1,madrid,1100,red\n4,vigo,500,\nno key,vigo,1,\n5,vigo,no number,blue\n"
+        """No key is missing: a snapshot with a key that cannot be read would have to wait before it deletes one."""
+        text = (
+            "ticket_id,city,cents,colour\n1,madrid,1100,red\n2,madrid,200,\n3,vigo,700,\n4,vigo,500,\nno key,vigo,1,\n"
+            "5,vigo,no number,blue\n"
+        )
         (self.root / "incoming" / "tickets_2026-03-02.csv").write_text(text)
 
 
